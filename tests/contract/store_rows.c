@@ -1,0 +1,258 @@
+/* What every store must do with the framework's rows. */
+#include "store_fixture.h"
+
+static struct assent_uuid id_of(unsigned number)
+{
+        struct assent_uuid id = {{0}};
+
+        id.bytes[14] = (uint8_t)(number >> 8);
+        id.bytes[15] = (uint8_t)number;
+        return id;
+}
+
+static struct assent_branch_row row_of(unsigned number, int32_t lane)
+{
+        struct assent_branch_row row = {
+            .txn_id = id_of(number),
+            .branch = UINT16_MAX,
+            .branches_count = 64,
+            .lane = lane,
+            .state = ASSENT_BRANCH_TOMBSTONE,
+            .frozen = true,
+            .parked = UINT8_MAX,
+            .deadline_ms = INT64_MIN,
+            .offset = INT64_MAX,
+            .lamport = ASSENT_LAMPORT_MAX,
+        };
+        row.slots[ASSENT_SLOT_FIRST] = (struct assent_slot){ASSENT_CAN_COMMIT, ASSENT_NO,
+                                                            UINT64_MAX, ASSENT_LAMPORT_MAX, true};
+        row.slots[ASSENT_SLOT_DECISION] =
+            (struct assent_slot){ASSENT_ABORT, ASSENT_DONE, 1, 2, true};
+        row.reason_size = 9;
+        memcpy(row.reason, "no\0stock\xff", 9); /* bytes, whatever they are */
+        return row;
+}
+
+CONTRACT(store_rows, branch_comes_back_as_it_was_put)
+{
+        struct assent_branch_row row = row_of(1, 3), got;
+
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_branch_put(fixture->store, &row));
+        OK(assent_store_branch(fixture->store, &row.txn_id, row.branch, &got));
+        cr_assert_eq(memcmp(&row, &got, sizeof(row)), 0);
+        memset(&row.slots, 0, sizeof(row.slots));
+        row.state = ASSENT_BRANCH_PARKED;
+        row.reason_size = 0;
+        memset(row.reason, 0, sizeof(row.reason));
+        row.frozen = false;
+        OK(assent_store_branch_put(fixture->store, &row));
+        OK(assent_store_commit(fixture->store));
+        OK(assent_store_branch(fixture->store, &row.txn_id, row.branch, &got));
+        cr_assert_eq(memcmp(&row, &got, sizeof(row)), 0);
+}
+
+CONTRACT(store_rows, longest_reason_fits)
+{
+        struct assent_branch_row row = row_of(1, 3), got;
+
+        row.reason_size = ASSENT_REASON_SIZE_MAX;
+        memset(row.reason, 'x', sizeof(row.reason));
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_branch_put(fixture->store, &row));
+        OK(assent_store_branch(fixture->store, &row.txn_id, row.branch, &got));
+        cr_assert_eq(memcmp(&row, &got, sizeof(row)), 0);
+}
+
+CONTRACT(store_rows, unknown_branch_is_an_empty_row)
+{
+        struct assent_branch_row row = row_of(1, 3), got = row;
+
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_branch_put(fixture->store, &row));
+        cr_assert_eq(assent_store_branch(fixture->store, &row.txn_id, 0, &got), ASSENT_E_NOT_FOUND);
+        cr_assert_eq(got.state, ASSENT_BRANCH_NONE);
+        cr_assert_eq(got.offset, -1);
+        OK(assent_store_branch_delete(fixture->store, &row.txn_id, row.branch));
+        cr_assert_eq(assent_store_branch(fixture->store, &row.txn_id, row.branch, &got),
+                     ASSENT_E_NOT_FOUND);
+}
+
+struct seen {
+        unsigned ids[16];
+        size_t count, stop_at;
+};
+
+static bool see(void *context, const struct assent_branch_row *row)
+{
+        struct seen *seen = context;
+
+        seen->ids[seen->count++] = row->txn_id.bytes[15];
+        return seen->count != seen->stop_at;
+}
+
+CONTRACT(store_rows, scan_goes_in_time_order_by_lane_from_and_limit)
+{
+        struct assent_uuid zero = id_of(0), four = id_of(4);
+        struct seen all = {0}, odd = {0}, two = {0}, one = {.stop_at = 1};
+
+        OK(assent_store_begin(fixture->store));
+        for (unsigned i = 6; i >= 1; i--) {
+                struct assent_branch_row row = row_of(i, (int32_t)(i % 2));
+                OK(assent_store_branch_put(fixture->store, &row));
+        }
+        OK(assent_store_branch_scan(fixture->store, -1, &zero, 0, see, &all));
+        cr_assert_eq(all.count, 6);
+        for (unsigned i = 0; i < 6; i++)
+                cr_assert_eq(all.ids[i], i + 1);
+        OK(assent_store_branch_scan(fixture->store, 0, &four, 0, see, &odd));
+        cr_assert(odd.count == 2 && odd.ids[0] == 4 && odd.ids[1] == 6);
+        OK(assent_store_branch_scan(fixture->store, 1, &zero, 2, see, &two));
+        cr_assert(two.count == 2 && two.ids[1] == 3);
+        OK(assent_store_branch_scan(fixture->store, -1, &zero, 0, see, &one));
+        cr_assert_eq(one.count, 1);
+        OK(assent_store_commit(fixture->store));
+}
+
+CONTRACT(store_rows, position_moves_only_from_where_its_owner_left_it)
+{
+        struct assent_position position = {.lane = 2,
+                                           .next = 0,
+                                           .chain = UINT64_MAX,
+                                           .tau_ms = INT64_MIN,
+                                           .acked = -1,
+                                           .open_from = id_of(9)};
+        struct assent_position got;
+
+        cr_assert_eq(assent_store_position(fixture->store, "t", 2, &got), ASSENT_E_NOT_FOUND);
+        OK(assent_store_begin(fixture->store));
+        cr_assert_eq(assent_store_position_set(fixture->store, "t", &position, 0),
+                     ASSENT_E_POSITION);
+        OK(assent_store_position_set(fixture->store, "t", &position, -1));
+        cr_assert_eq(assent_store_position_set(fixture->store, "t", &position, -1),
+                     ASSENT_E_POSITION);
+        OK(assent_store_position(fixture->store, "t", 2, &got));
+        cr_assert_eq(got.chain, UINT64_MAX);
+        cr_assert_eq(got.tau_ms, INT64_MIN);
+        cr_assert_eq(got.acked, -1);
+        cr_assert_eq(memcmp(&got.open_from, &position.open_from, 16), 0);
+        position.next = 7;
+        OK(assent_store_position_set(fixture->store, "t", &position, 0));
+        cr_assert_eq(assent_store_position_set(fixture->store, "t", &position, 0),
+                     ASSENT_E_POSITION);
+        cr_assert_eq(assent_store_position(fixture->store, "u", 2, &got), ASSENT_E_NOT_FOUND);
+        OK(assent_store_position(fixture->store, "t", 2, &got));
+        cr_assert_eq(got.next, 7);
+        OK(assent_store_commit(fixture->store));
+}
+
+CONTRACT(store_rows, parked_messages_keep_their_order_and_bytes)
+{
+        static uint8_t large[256 * 1024];
+        struct assent_parked got, parked = {.lane = 1, .txn_id = id_of(1), .branch = 2};
+        struct assent_bytes records[3] = {{large, sizeof(large)}, {"b", 1}, {NULL, 0}};
+
+        memset(large, 0xab, sizeof(large));
+        OK(assent_store_begin(fixture->store));
+        for (int i = 0; i < 3; i++) {
+                parked.offset = i;
+                parked.record = records[i];
+                OK(assent_store_park(fixture->store, &parked));
+        }
+        parked.txn_id = id_of(2);
+        OK(assent_store_park(fixture->store, &parked));
+        struct assent_uuid one = id_of(1);
+        for (int i = 0; i < 3; i++) {
+                OK(assent_store_parked_first(fixture->store, &one, 2, &got));
+                cr_assert_eq(got.offset, i);
+                cr_assert_eq(got.lane, 1);
+                cr_assert_eq(got.record.size, records[i].size);
+                cr_assert(!got.record.size ||
+                          memcmp(got.record.data, records[i].data, got.record.size) == 0);
+                OK(assent_store_unpark(fixture->store, got.sequence));
+        }
+        cr_assert_eq(assent_store_parked_first(fixture->store, &one, 2, &got), ASSENT_E_NOT_FOUND);
+        cr_assert_eq(assent_store_parked_first(fixture->store, &one, 1, &got), ASSENT_E_NOT_FOUND);
+        OK(assent_store_commit(fixture->store));
+}
+
+CONTRACT(store_rows, dedup_remembers_an_id_per_topic_until_it_is_forgotten)
+{
+        struct assent_bytes id = {"a\0b", 3};
+        uint64_t digest = 0;
+        size_t count = 0;
+
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_dedup_put(fixture->store, "t", 0, id, UINT64_MAX, 100));
+        OK(assent_store_dedup_put(fixture->store, "u", 0, id, 5, 100));
+        OK(assent_store_dedup_put(fixture->store, "t", 0, assent_bytes_of("b"), 6, 100));
+        OK(assent_store_dedup_put(fixture->store, "t", 1, assent_bytes_of("c"), 7, 100));
+        OK(assent_store_dedup_find(fixture->store, "t", id, &digest));
+        cr_assert_eq(digest, UINT64_MAX);
+        cr_assert_eq(assent_store_dedup_find(fixture->store, "t", assent_bytes_of("a"), &digest),
+                     ASSENT_E_NOT_FOUND);
+        OK(assent_store_dedup_forget(fixture->store, "t", 0, 100, 10, &count));
+        cr_assert_eq(count, 0);
+        OK(assent_store_dedup_forget(fixture->store, "t", 0, 101, 1, &count));
+        cr_assert_eq(count, 1);
+        OK(assent_store_dedup_forget(fixture->store, "t", 0, 101, 10, &count));
+        cr_assert_eq(count, 1);
+        cr_assert_eq(assent_store_dedup_find(fixture->store, "t", id, &digest), ASSENT_E_NOT_FOUND);
+        OK(assent_store_dedup_find(fixture->store, "u", id, &digest));
+        OK(assent_store_dedup_find(fixture->store, "t", assent_bytes_of("c"), &digest));
+        OK(assent_store_commit(fixture->store));
+}
+
+CONTRACT(store_rows, identity_has_an_incarnation_and_is_replaced_by_put)
+{
+        const char *incarnation = assent_store_identity(fixture->store, "incarnation");
+
+        cr_assert_not_null(incarnation);
+        cr_assert_eq(strlen(incarnation), 32);
+        cr_assert_null(assent_store_identity(fixture->store, "service"));
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_identity_put(fixture->store, "service", "payment"));
+        OK(assent_store_identity_put(fixture->store, "service", "order"));
+        OK(assent_store_commit(fixture->store));
+        cr_assert_str_eq(assent_store_identity(fixture->store, "service"), "order");
+        cr_assert_eq(incarnation[0], assent_store_identity(fixture->store, "incarnation")[0]);
+}
+
+CONTRACT(store_rows, undo_takes_back_one_message_and_rollback_all)
+{
+        struct assent_branch_row one = row_of(1, 0), two = row_of(2, 0), got;
+
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_savepoint(fixture->store));
+        OK(assent_store_branch_put(fixture->store, &one));
+        OK(assent_store_release(fixture->store));
+        OK(assent_store_savepoint(fixture->store));
+        OK(assent_store_branch_put(fixture->store, &two));
+        OK(assent_store_undo(fixture->store));
+        OK(assent_store_commit(fixture->store));
+        OK(assent_store_branch(fixture->store, &one.txn_id, one.branch, &got));
+        cr_assert_eq(assent_store_branch(fixture->store, &two.txn_id, two.branch, &got),
+                     ASSENT_E_NOT_FOUND);
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_branch_delete(fixture->store, &one.txn_id, one.branch));
+        assent_store_rollback(fixture->store);
+        OK(assent_store_branch(fixture->store, &one.txn_id, one.branch, &got));
+}
+
+Test(store_rows, what_is_committed_is_there_after_reopening_and_nothing_else)
+{
+        struct fixture fixture_ = fixture_open(true), *fixture = &fixture_;
+        struct assent_branch_row one = row_of(1, 0), two = row_of(2, 0), got;
+
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_branch_put(fixture->store, &one));
+        OK(assent_store_commit(fixture->store));
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_branch_put(fixture->store, &two));
+        fixture_reopen(fixture);
+        OK(assent_store_branch(fixture->store, &one.txn_id, one.branch, &got));
+        cr_assert_eq(memcmp(&one, &got, sizeof(one)), 0);
+        cr_assert_eq(assent_store_branch(fixture->store, &two.txn_id, two.branch, &got),
+                     ASSENT_E_NOT_FOUND);
+        fixture_close(fixture);
+}
