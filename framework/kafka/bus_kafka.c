@@ -1,0 +1,365 @@
+/* bus_kafka.c: the bus on librdkafka: its producer, its questions to the cluster. Consumers are in bus_consumer.c. */
+#include "kafka/bus_kafka.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <assent/log.h>
+
+#include "base/clock.h"
+#include "base/panic.h"
+#include "kafka/client.h"
+#include "kafka/errors.h"
+
+#define REFUSED_MAX 1024
+
+_Static_assert(sizeof(uintptr_t) >= sizeof(uint64_t), "a tag travels as the message's opaque pointer");
+
+static const struct assent_bus_ops operations;
+
+struct assent_bus_kafka *assent_bus_kafka(struct assent_bus *bus)
+{
+        ASSENT_ASSERT(bus && bus->ops == &operations);
+        return (struct assent_bus_kafka *)bus;
+}
+
+enum assent_err assent_bus_kafka_fail(struct assent_bus_kafka *bus, enum assent_err err, const char *format, ...)
+{
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(bus->errmsg, sizeof bus->errmsg, format, arguments);
+        va_end(arguments);
+        return err;
+}
+
+void assent_bus_kafka_error(rd_kafka_t *client, int err, const char *reason, void *opaque)
+{
+        struct assent_bus_kafka *bus = opaque;
+        assent_kafka_warn(rd_kafka_name(client), rd_kafka_err2name((rd_kafka_resp_err_t)err), reason);
+        if (err == RD_KAFKA_RESP_ERR__FATAL) {
+                char text[512];
+                rd_kafka_fatal_error(client, text, sizeof text);
+                bus->failed = true;
+                assent_bus_kafka_fail(bus, ASSENT_E_KAFKA,
+                                      "the Kafka client failed for good: %s; it must be opened again", text);
+        }
+}
+
+static void report_make(struct assent_bus_kafka *bus, const struct assent_report *report)
+{
+        bus->reports_count++;
+        if (bus->delivered)
+                bus->delivered(bus->context, report);
+}
+
+static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
+{
+        struct assent_bus_kafka *bus = opaque;
+        struct assent_report report = {.err = assent_kafka_produce_err(message->err),
+                                       .tag = (uintptr_t)message->_private,
+                                       .offset = message->err ? -1 : message->offset,
+                                       .topic = (int)(intptr_t)rd_kafka_topic_opaque(message->rkt),
+                                       .lane = message->partition,
+                                       .key = {.data = message->key, .size = message->key_len},
+                                       .value = {.data = message->payload, .size = message->len}};
+        (void)client;
+        if (report.err)
+                assent_bus_kafka_fail(bus, report.err, "topic %s lane %d: a record of %zu bytes was refused: %s",
+                                      rd_kafka_topic_name(message->rkt), message->partition, message->len,
+                                      rd_kafka_err2str(message->err));
+        report_make(bus, &report);
+}
+
+static enum assent_err refused_put(struct assent_bus_kafka *bus, const struct assent_outgoing *outgoing,
+                                   enum assent_err err)
+{
+        size_t key_size = outgoing->key.size, value_size = outgoing->value.size;
+        if (bus->refused_count == REFUSED_MAX)
+                return assent_bus_kafka_fail(bus, ASSENT_AGAIN, "%d refused records wait for their reports",
+                                             REFUSED_MAX);
+        char *copy = malloc(key_size + value_size + 1);
+        if (!copy)
+                return assent_bus_kafka_fail(bus, ASSENT_AGAIN, "out of memory for the report of a refused record");
+        if (key_size)
+                memcpy(copy, outgoing->key.data, key_size);
+        if (value_size)
+                memcpy(copy + key_size, outgoing->value.data, value_size);
+        bus->refused[bus->refused_count++] =
+            (struct assent_bus_refused){.report = {.err = err,
+                                                   .tag = outgoing->tag,
+                                                   .offset = -1,
+                                                   .topic = outgoing->topic,
+                                                   .lane = outgoing->lane,
+                                                   .key = {.data = copy, .size = key_size},
+                                                   .value = {.data = copy + key_size, .size = value_size}},
+                                        .copy = copy};
+        return ASSENT_OK;
+}
+
+static void refused_report(struct assent_bus_kafka *bus)
+{
+        size_t count = bus->refused_count; /* `delivered` may not send, so none is added */
+        for (size_t i = 0; i < count; i++) {
+                report_make(bus, &bus->refused[i].report);
+                free(bus->refused[i].copy);
+        }
+        ASSENT_ASSERT(bus->refused_count == count);
+        bus->refused_count = 0;
+}
+
+void assent_bus_kafka_reports(struct assent_bus_kafka *bus)
+{
+        refused_report(bus);
+        rd_kafka_poll(bus->producer, 0);
+}
+
+static void bus_close(struct assent_bus *base)
+{
+        struct assent_bus_kafka *bus = assent_bus_kafka(base);
+        ASSENT_ASSERT(bus->consumers_count == 0);
+        for (size_t i = 0; i < bus->topics_count; i++)
+                rd_kafka_topic_destroy(bus->topics[i]);
+        for (size_t i = 0; i < bus->refused_count; i++)
+                free(bus->refused[i].copy);
+        free(bus->refused);
+        if (bus->main_queue) {
+                rd_kafka_queue_io_event_enable(bus->main_queue, -1, NULL, 0);
+                rd_kafka_queue_destroy(bus->main_queue);
+        }
+        if (bus->wake_fd >= 0)
+                close(bus->wake_fd);
+        if (bus->producer)
+                assent_kafka_destroy(bus->producer, bus, bus->stop_timeout_ms);
+        else
+                free(bus);
+}
+
+static const char *bus_errmsg(const struct assent_bus *base)
+{
+        return ((const struct assent_bus_kafka *)base)->errmsg;
+}
+
+static int bus_topic(struct assent_bus *base, const char *name)
+{
+        struct assent_bus_kafka *bus = assent_bus_kafka(base);
+        for (size_t i = 0; i < bus->topics_count; i++) {
+                if (strcmp(rd_kafka_topic_name(bus->topics[i]), name) == 0)
+                        return (int)i;
+        }
+        if (bus->topics_count == ASSENT_BUS_TOPICS_MAX) {
+                assent_bus_kafka_fail(bus, ASSENT_E_LIMIT, "more than %d topics in one process", ASSENT_BUS_TOPICS_MAX);
+                return -1;
+        }
+        rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(bus->producer);
+        rd_kafka_topic_conf_set_opaque(conf, (void *)(intptr_t)bus->topics_count);
+        rd_kafka_topic_t *topic = rd_kafka_topic_new(bus->producer, name, conf);
+        if (!topic) {
+                assent_bus_kafka_fail(bus, ASSENT_E_ARGUMENT, "topic %.249s: %s", name,
+                                      rd_kafka_err2str(rd_kafka_last_error()));
+                rd_kafka_topic_conf_destroy(conf);
+                return -1;
+        }
+        bus->topics[bus->topics_count] = topic;
+        return (int)bus->topics_count++;
+}
+
+static enum assent_err bus_lookup(struct assent_bus *base, const char *name, int *lanes)
+{
+        struct assent_bus_kafka *bus = assent_bus_kafka(base);
+        const struct rd_kafka_metadata *metadata = NULL;
+        rd_kafka_resp_err_t err = rd_kafka_metadata(bus->producer, 1, NULL, &metadata, bus->query_timeout_ms);
+        *lanes = 0;
+        if (err)
+                return assent_bus_kafka_fail(bus, ASSENT_E_BROKER, "no broker tells which topics there are: %s",
+                                             rd_kafka_err2str(err));
+        for (int i = 0; i < metadata->topic_cnt; i++) {
+                if (strcmp(metadata->topics[i].topic, name) == 0)
+                        *lanes = metadata->topics[i].partition_cnt;
+        }
+        rd_kafka_metadata_destroy(metadata);
+        if (*lanes > 0)
+                return ASSENT_OK;
+        return assent_bus_kafka_fail(bus, ASSENT_E_NOT_FOUND, "the cluster has no topic %s", name);
+}
+
+static int produce_with_headers(struct assent_bus_kafka *bus, const struct assent_outgoing *outgoing)
+{
+        rd_kafka_headers_t *headers = rd_kafka_headers_new(outgoing->headers_count);
+        for (size_t i = 0; i < outgoing->headers_count; i++) {
+                const struct assent_header *header = &outgoing->headers[i];
+                rd_kafka_header_add(headers, header->name, -1, header->value.data, (ssize_t)header->value.size);
+        }
+        /* Ready-made headers: inline ones are freed twice when the lane does not exist. */
+        rd_kafka_resp_err_t err =
+            rd_kafka_producev(bus->producer, RD_KAFKA_V_RKT(bus->topics[outgoing->topic]),
+                              RD_KAFKA_V_PARTITION(outgoing->lane), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                              RD_KAFKA_V_VALUE((void *)(uintptr_t)outgoing->value.data, outgoing->value.size),
+                              RD_KAFKA_V_KEY(outgoing->key.data, outgoing->key.size), RD_KAFKA_V_HEADERS(headers),
+                              RD_KAFKA_V_OPAQUE((void *)(uintptr_t)outgoing->tag), RD_KAFKA_V_END);
+        if (err)
+                rd_kafka_headers_destroy(headers);
+        return (int)err;
+}
+
+static int produce(struct assent_bus_kafka *bus, const struct assent_outgoing *outgoing)
+{
+        if (outgoing->headers_count)
+                return produce_with_headers(bus, outgoing);
+        int failed = rd_kafka_produce(bus->topics[outgoing->topic], outgoing->lane, RD_KAFKA_MSG_F_COPY,
+                                      (void *)(uintptr_t)outgoing->value.data, outgoing->value.size, outgoing->key.data,
+                                      outgoing->key.size, (void *)(uintptr_t)outgoing->tag);
+        return failed ? (int)rd_kafka_last_error() : 0;
+}
+
+static enum assent_err bus_send(struct assent_bus *base, const struct assent_outgoing *outgoing)
+{
+        struct assent_bus_kafka *bus = assent_bus_kafka(base);
+        ASSENT_ASSERT(outgoing->topic >= 0 && (size_t)outgoing->topic < bus->topics_count);
+        ASSENT_ASSERT(outgoing->lane >= 0);
+        rd_kafka_resp_err_t refusal = (rd_kafka_resp_err_t)produce(bus, outgoing);
+        if (!refusal)
+                return ASSENT_OK;
+        if (refusal == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+                return assent_bus_kafka_fail(bus, ASSENT_AGAIN, "the client's queue is full");
+        enum assent_err err = assent_kafka_produce_err(refusal);
+        assent_bus_kafka_fail(bus, err, "topic %s lane %d: a record of %zu bytes was refused: %s",
+                              rd_kafka_topic_name(bus->topics[outgoing->topic]), outgoing->lane, outgoing->value.size,
+                              rd_kafka_err2str(refusal));
+        if (err == ASSENT_E_NOT_FOUND || err == ASSENT_E_DENIED)
+                return refused_put(bus, outgoing, err);
+        return err;
+}
+
+static enum assent_err bus_poll(struct assent_bus *base, int timeout_ms)
+{
+        struct assent_bus_kafka *bus = assent_bus_kafka(base);
+        bool waiting = bus->refused_count > 0;
+        refused_report(bus);
+        rd_kafka_poll(bus->producer, waiting ? 0 : timeout_ms);
+        return bus->failed ? ASSENT_E_KAFKA : ASSENT_OK;
+}
+
+static enum assent_err bus_flush(struct assent_bus *base, int timeout_ms)
+{
+        struct assent_bus_kafka *bus = assent_bus_kafka(base);
+        refused_report(bus);
+        rd_kafka_resp_err_t err = rd_kafka_flush(bus->producer, timeout_ms);
+        if (bus->failed)
+                return ASSENT_E_KAFKA;
+        if (err)
+                return assent_bus_kafka_fail(bus, ASSENT_TIMED_OUT, "%d records are not acknowledged after %d ms",
+                                             rd_kafka_outq_len(bus->producer), timeout_ms);
+        return ASSENT_OK;
+}
+
+static enum assent_err query_result(struct assent_bus_kafka *bus, rd_kafka_resp_err_t err, const char *what,
+                                    const char *topic, int32_t lane)
+{
+        if (!err)
+                return ASSENT_OK;
+        return assent_bus_kafka_fail(bus, assent_kafka_query_err(err), "topic %s lane %d: %s: %s", topic, lane, what,
+                                     rd_kafka_err2str(err));
+}
+
+static enum assent_err bus_watermarks(struct assent_bus *base, const char *topic, int32_t lane, int64_t *low,
+                                      int64_t *high)
+{
+        struct assent_bus_kafka *bus = assent_bus_kafka(base);
+        rd_kafka_resp_err_t err =
+            rd_kafka_query_watermark_offsets(bus->producer, topic, lane, low, high, bus->query_timeout_ms);
+        return query_result(bus, err, "no broker tells its first and last offset", topic, lane);
+}
+
+static enum assent_err bus_offset_for_time(struct assent_bus *base, const char *topic, int32_t lane, int64_t time_ms,
+                                           int64_t *offset)
+{
+        struct assent_bus_kafka *bus = assent_bus_kafka(base);
+        int64_t low;
+        if (bus->embedded)
+                return assent_bus_kafka_fail(bus, ASSENT_E_UNSUPPORTED,
+                                             "the embedded broker cannot look offsets up by time");
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_t *asked = rd_kafka_topic_partition_list_add(list, topic, lane);
+        asked->offset = time_ms;
+        rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(bus->producer, list, bus->query_timeout_ms);
+        if (!err)
+                err = asked->err;
+        *offset = asked->offset;
+        rd_kafka_topic_partition_list_destroy(list);
+        if (!err && *offset < 0) /* nothing that late */
+                return bus_watermarks(base, topic, lane, &low, offset);
+        return query_result(bus, err, "no broker looks its offsets up by time", topic, lane);
+}
+
+static int64_t bus_monotonic_ms(struct assent_bus *base)
+{
+        (void)base;
+        return assent_clock_ms();
+}
+
+static const struct assent_bus_ops operations = {
+    .close = bus_close,
+    .errmsg = bus_errmsg,
+    .topic = bus_topic,
+    .lookup = bus_lookup,
+    .send = bus_send,
+    .poll = bus_poll,
+    .flush = bus_flush,
+    .watermarks = bus_watermarks,
+    .offset_for_time = bus_offset_for_time,
+    .consumer_open = assent_bus_kafka_consumer_open,
+    .consumer_close = assent_bus_kafka_consumer_close,
+    .consume = assent_bus_kafka_consume,
+    .pause = assent_bus_kafka_pause,
+    .seek = assent_bus_kafka_seek,
+    .commit = assent_bus_kafka_commit,
+    .header = assent_bus_kafka_header,
+    .monotonic_ms = bus_monotonic_ms,
+};
+
+static enum assent_err producer_open(struct assent_bus_kafka *bus)
+{
+        rd_kafka_conf_t *conf =
+            assent_kafka_conf(bus->config, RD_KAFKA_PRODUCER, bus->client_id, NULL, bus->errmsg, sizeof bus->errmsg);
+        if (!conf)
+                return ASSENT_E_CONFIG;
+        rd_kafka_conf_set_opaque(conf, bus);
+        rd_kafka_conf_set_error_cb(conf, assent_bus_kafka_error);
+        rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+        bus->producer = assent_kafka_client(RD_KAFKA_PRODUCER, conf, bus->errmsg, sizeof bus->errmsg);
+        if (!bus->producer)
+                return ASSENT_E_CONFIG;
+        bus->main_queue = rd_kafka_queue_get_main(bus->producer);
+        static const uint64_t one = 1;
+        rd_kafka_queue_io_event_enable(bus->main_queue, bus->wake_fd, &one, sizeof one);
+        return ASSENT_OK;
+}
+
+enum assent_err assent_bus_kafka_open(const struct assent_bus_options *options, struct assent_bus **out)
+{
+        struct assent_bus_kafka *bus = calloc(1, sizeof *bus);
+        *out = NULL;
+        if (!bus)
+                return ASSENT_E_MEMORY;
+        *out = &bus->bus;
+        bus->bus.ops = &operations;
+        bus->config = options->config;
+        snprintf(bus->client_id, sizeof bus->client_id, "%s", options->client_id);
+        bus->delivered = options->delivered;
+        bus->context = options->context;
+        bus->start_timeout_ms = (int)assent_config_int(options->config, "assent.start_timeout_ms");
+        bus->query_timeout_ms =
+            bus->start_timeout_ms < ASSENT_QUERY_TIMEOUT_MAX_MS ? bus->start_timeout_ms : ASSENT_QUERY_TIMEOUT_MAX_MS;
+        bus->stop_timeout_ms = (int)assent_config_int(options->config, "assent.stop_timeout_ms");
+        bus->embedded = assent_kafka_embedded(options->config);
+        bus->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        bus->refused = calloc(REFUSED_MAX, sizeof *bus->refused);
+        if (bus->wake_fd < 0 || !bus->refused)
+                return assent_bus_kafka_fail(bus, ASSENT_E_MEMORY, "cannot make an eventfd: %s", strerror(errno));
+        return producer_open(bus);
+}

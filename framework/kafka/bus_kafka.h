@@ -1,0 +1,66 @@
+/* bus_kafka.h: what the parts of the librdkafka bus share, and what topics.c needs of it. */
+#ifndef ASSENT_KAFKA_BUS_KAFKA_H
+#define ASSENT_KAFKA_BUS_KAFKA_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "kafka/bus.h"
+
+#define ASSENT_BUS_TOPICS_MAX       1024
+#define ASSENT_QUERY_TIMEOUT_MAX_MS 10000
+#define ASSENT_COMMIT_METADATA_MAX  3500
+
+/* A record that never got as far as the client's queue; its report waits for the next poll, consume or flush. */
+struct assent_bus_refused {
+        struct assent_report report;
+        void *copy; /* of key and value */
+};
+
+struct assent_bus_kafka {
+        struct assent_bus bus; /* first */
+        const struct assent_config *config;
+        char client_id[128];
+        void (*delivered)(void *context, const struct assent_report *report);
+        void *context;
+        rd_kafka_t *producer;
+        rd_kafka_queue_t *main_queue; /* the producer's; for wake_fd */
+        rd_kafka_topic_t *topics[ASSENT_BUS_TOPICS_MAX];
+        size_t topics_count;
+        struct assent_bus_refused *refused;
+        size_t refused_count;
+        size_t consumers_count;
+        uint64_t reports_count; /* made so far */
+        int wake_fd;            /* an eventfd: something came for the producer or a consumer of this bus */
+        int stop_timeout_ms, start_timeout_ms;
+        int query_timeout_ms;  /* of one question to the cluster; never longer than start_timeout_ms */
+        bool embedded, failed; /* failed: the producer, for good */
+        char errmsg[1024];
+};
+
+/* The bus behind an assent_bus made by assent_bus_kafka_open (asserted). */
+struct assent_bus_kafka *assent_bus_kafka(struct assent_bus *bus);
+
+/* Keeps a sentence for errmsg and hands `err` back. */
+__attribute__((format(printf, 3, 4))) enum assent_err
+assent_bus_kafka_fail(struct assent_bus_kafka *bus, enum assent_err err, const char *format, ...);
+
+/* Makes every delivery report that is there, without waiting. */
+void assent_bus_kafka_reports(struct assent_bus_kafka *bus);
+
+/* error_cb of a bus's clients: logs; a fatal error of the producer fails the bus. */
+void assent_bus_kafka_error(rd_kafka_t *client, int err, const char *reason, void *opaque);
+
+/* The operations of bus_consumer.c. */
+enum assent_err assent_bus_kafka_consumer_open(struct assent_bus *bus,
+                                               const struct assent_bus_consumer_options *options,
+                                               struct assent_bus_consumer **out);
+void assent_bus_kafka_consumer_close(struct assent_bus_consumer *consumer);
+enum assent_err assent_bus_kafka_consume(struct assent_bus_consumer *consumer, struct assent_record *records,
+                                         size_t records_max, int timeout_ms, size_t *count);
+enum assent_err assent_bus_kafka_pause(struct assent_bus_consumer *consumer, int32_t lane, bool paused);
+enum assent_err assent_bus_kafka_seek(struct assent_bus_consumer *consumer, int32_t lane, int64_t offset);
+enum assent_err assent_bus_kafka_commit(struct assent_bus_consumer *consumer, int32_t lane, int64_t offset,
+                                        struct assent_bytes metadata, bool wait);
+bool assent_bus_kafka_header(const struct assent_record *record, const char *name, struct assent_bytes *value);
+
+#endif
