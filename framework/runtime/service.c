@@ -1,0 +1,42 @@
+#include "runtime/service.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+static void (*volatile stop_function)(void *);
+static void *volatile stop_object;
+static volatile sig_atomic_t signals_seen;
+
+static void on_signal(int number)
+{
+        (void)number;
+        if (signals_seen++)
+                _exit(130);
+        if (stop_function)
+                stop_function(stop_object);
+}
+
+void assent_service_signals(void (*stop)(void *), void *object)
+{
+        stop_object = object;
+        stop_function = stop;
+        struct sigaction action;
+        memset(&action, 0, sizeof action);
+        action.sa_handler = on_signal;
+        sigemptyset(&action.sa_mask);
+        sigaction(SIGTERM, &action, NULL);
+        sigaction(SIGINT, &action, NULL);
+        action.sa_handler = SIG_IGN;
+        sigaction(SIGPIPE, &action, NULL);
+}
+
+bool assent_service_may_log(int64_t state[2], int64_t now_ms, int64_t per_second_max)
+{
+        if (now_ms - state[0] >= 1000) {
+                state[0] = now_ms;
+                state[1] = 0;
+        }
+        return state[1]++ < per_second_max;
+}

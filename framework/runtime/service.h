@@ -1,0 +1,15 @@
+/* service.h: what the main() of every daemon does: arguments, signals, run, drain, exit status. */
+#ifndef ASSENT_RUNTIME_SERVICE_H
+#define ASSENT_RUNTIME_SERVICE_H
+
+#include <assent/config.h>
+
+/* SIGTERM and SIGINT call stop(object) once; a second one ends the process at once with status 130. SIGPIPE is ignored.
+ * `stop` must be async-signal-safe. */
+void assent_service_signals(void (*stop)(void *object), void *object);
+
+/* A log line of at most `per_second_max` a second for one kind of event: true when it may be written. `state` is two zeroed
+ * numbers kept by the caller. */
+bool assent_service_may_log(int64_t state[2], int64_t now_ms, int64_t per_second_max);
+
+#endif
