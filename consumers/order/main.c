@@ -1,0 +1,25 @@
+/* assent-order: the order service. */
+#include "order.h"
+
+#include "../service.h"
+
+int main(int argc, char **argv)
+{
+        /* There is nothing to seed: taken and ignored, so that all services start with the same
+         * command line. */
+        static const struct assent_flag flags[] = {
+            {"seed", NULL, "app.seed", "sample data: none for orders, which begin empty"},
+            {NULL, NULL, NULL, NULL},
+        };
+        struct order order = {0};
+        struct assent_participant_options options = ASSENT_PARTICIPANT_OPTIONS_INIT;
+
+        options.service = "order";
+        options.handlers = &order_handlers;
+        options.setup = order_setup;
+        options.app = &order;
+        int status = assent_participant_main(argc, argv, "keeps orders: kind \"place\"", flags,
+                                             &options, NULL);
+        service_finalize(order.sql, ORDER_SQL_COUNT); /* the connection waited for them */
+        return status;
+}
