@@ -1,0 +1,264 @@
+#!/bin/bash
+# The story that `make demo` tells: real transactions over a broker, processes killed in the middle, and an audit at the end.
+# Exit status 0 only if everything was seen as it is told to be expected.
+#
+#   BROKER=embedded     the client library's own broker, in a process of its own (default)
+#   BROKER=kafka        a real Apache Kafka, downloaded from Maven Central the first time
+#   BROKER=HOST:PORT    a cluster of yours; makes topics under a prefix of its own and leaves them there
+#   ASSENT_BUILD=DIR    where bin/ is (default build/release)      NO_COLOR=1   no colours
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+bin=${ASSENT_BUILD:-$here/../../build/release}/bin
+broker=${BROKER:-embedded}
+prefix=demo
+case $broker in
+embedded | kafka) ;;
+*:*) prefix=demo-$(od -An -N4 -tx1 /dev/urandom | tr -d ' ') ;;
+*)
+        echo "demo.sh: BROKER=$broker: there are embedded, kafka and HOST:PORT" >&2
+        exit 2
+        ;;
+esac
+dir=$(mktemp -d "${TMPDIR:-/tmp}/assent-demo.XXXXXX")
+# shellcheck source=producers/demo/pipeline.sh
+source "$here/pipeline.sh"
+
+wrong=0 finished=0 begun=$SECONDS bold='' green='' red='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+        bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
+fi
+
+cleanup() {
+        local status=$? client
+        trap - EXIT INT TERM HUP
+        for client in "$dir"/order-*.pid; do
+                [ ! -e "$client" ] || kill "$(cat "$client")" 2>/dev/null || true
+        done
+        pipeline_stop || true
+        if [ "$status" -eq 0 ] && [ "$wrong" -eq 0 ] && [ "$finished" -eq 1 ]; then
+                rm -rf "$dir"
+        else
+                echo "demo.sh: databases and logs are kept in $dir" >&2
+                [ "$status" -ne 0 ] || status=1
+        fi
+        exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# ---- telling -----------------------------------------------------------------------------------------------------------
+
+step() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
+say() { printf '   %s\n' "$@"; }
+
+# verdict WHAT EXPECTED SEEN
+verdict() {
+        if [ "$2" = "$3" ]; then
+                printf '   %sok%s   %s: %s\n' "$green" "$plain" "$1" "$3"
+        else
+                printf '   %sBAD%s  %s: %s, expected was: %s\n' "$red" "$plain" "$1" "$3" "$2"
+                wrong=1
+        fi
+}
+
+same() { # WANTED COMMAND…
+        local wanted=$1
+        shift
+        [ "$("$@")" = "$wanted" ]
+}
+
+# settles WHAT EXPECTED COMMAND…: a decision reaches the databases a moment after the client hears of it.
+settles() {
+        local what=$1 expected=$2
+        shift 2
+        wait_for "${patience:-10}" "$what" same "$expected" "$@" || true
+        verdict "$what" "$expected" "$("$@")"
+}
+
+# ---- asking ------------------------------------------------------------------------------------------------------------
+
+query() { # service SQL
+        sqlite3 -readonly -cmd '.timeout 5000' "$dir/$1.db" "$2"
+}
+
+balances() {
+        query payment "SELECT group_concat(format('%s %d.%02d', account, balance_cents / 100, balance_cents % 100), ', ')
+                FROM (SELECT * FROM accounts WHERE account IN ('alice', 'bob', 'shop') ORDER BY account)"
+}
+
+held() { query payment 'SELECT count(*) FROM holds'; }
+lamps() { query inventory "SELECT format('%d on hand, %d reserved', on_hand, reserved) FROM stock WHERE sku = 'lamp'"; }
+order_is() { query order "SELECT format('%s, version %d', state, version) FROM orders WHERE order_id = '$1'"; }
+
+told() { # TXN SENTENCE: the lane tells it
+        "$bin/assentctl" txn show --config "$dir/pipeline.properties" "$1" 2>/dev/null | grep -Eq "$2"
+}
+
+# order_begin ORDER CUSTOMER CENTS QUANTITY [options…]: begins an order of lamps and waits for its outcome. What it prints
+# goes to $dir/ORDER.out (the id, then the outcome) and $dir/ORDER.err (the story).
+order_begin() {
+        local order=$1 customer=$2 cents=$3 items="[{\"sku\":\"lamp\",\"quantity\":$4}]" status=0
+        shift 4
+        "$bin/assent-begin" --config "$dir/pipeline.properties" --log-level error "$@" \
+                --branch "order:place:{\"order_id\":\"$order\",\"customer\":\"$customer\",\"total_cents\":$cents,\"items\":$items}" \
+                --branch "payment:charge:{\"account\":\"$customer\",\"amount_cents\":$cents}" \
+                --branch "inventory:reserve:{\"items\":$items}" >"$dir/$order.out" 2>"$dir/$order.err" &
+        echo "$!" >"$dir/$order.pid"
+        wait "$!" || status=$?
+        rm -f "$dir/$order.pid"
+        echo "$status" >"$dir/$order.status"
+}
+
+txn_of() { sed -n 1p "$dir/$1.out" 2>/dev/null; }
+outcome_of() { # ORDER: what the client said, and its exit status
+        printf '%s, exit status %s' "$(sed -n 2p "$dir/$1.out")" "$(cat "$dir/$1.status")"
+}
+has_begun() { [ -n "$(txn_of "$1")" ]; }
+has_ended() { [ -s "$dir/$1.status" ]; }
+
+story() { sed 's/^/      | /' "$dir/$1.err"; }
+
+# ---- the story ---------------------------------------------------------------------------------------------------------
+
+prologue() {
+        programs_check
+        step "Starting: broker ($broker), coordinator, order, payment, inventory"
+        broker_start
+        properties_write
+        say "broker at $(cat "$dir/brokers"), topics under the prefix '$prefix'"
+        topics_apply
+        local service
+        for service in "${services[@]}"; do
+                start_service "$service"
+        done
+        start coordinator
+        say "everybody is ready; accounts: $(balances); lamps: $(lamps)"
+}
+
+commits() {
+        step '1. An order that commits'
+        say 'alice buys a lamp for 99.00: three databases, one transaction (2PC)'
+        order_begin order-1 alice 9900 1
+        verdict 'the client hears' 'COMMITTED, exit status 0' "$(outcome_of order-1)"
+        settles 'balances' 'alice 401.00, bob 40.00, shop 99.00' balances
+        settles 'lamps' '19 on hand, 0 reserved' lamps
+        settles 'order-1' 'CONFIRMED, version 2' order_is order-1
+        say 'its story, from the records in the lane:'
+        story order-1
+}
+
+refused() {
+        step '2. One that is refused'
+        say 'bob has 40.00 and wants a lamp for 99.00: payment votes NO, so nobody may keep anything'
+        order_begin order-2 bob 9900 1
+        verdict 'the client hears' 'ABORTED: payment: balance 40.00 is short of 99.00, exit status 3' "$(outcome_of order-2)"
+        settles 'balances' 'alice 401.00, bob 40.00, shop 99.00' balances
+        settles 'lamps' '19 on hand, 0 reserved' lamps
+        settles 'order-2' 'CANCELLED, version 2' order_is order-2
+}
+
+twice() {
+        step '3. The same transaction begun twice'
+        say 'alice buys a second lamp; the client forgets the answer and begins again under the same id'
+        order_begin order-3 alice 9900 1
+        verdict 'the client hears' 'COMMITTED, exit status 0' "$(outcome_of order-3)"
+        order_begin order-3 alice 9900 1 --txn "$(txn_of order-3)"
+        verdict 'and hears again' 'COMMITTED, exit status 0' "$(outcome_of order-3)"
+        settles 'paid once' 'alice 302.00, bob 40.00, shop 198.00' balances
+        settles 'shipped once' '18 on hand, 0 reserved' lamps
+}
+
+three_phases() {
+        step '4. Three phases (3PC)'
+        say 'the same, with a round between the votes and the commit, and the client waits until all have applied it'
+        order_begin order-4 alice 9900 1 --protocol 3pc --completed
+        verdict 'the client hears' 'COMMITTED; COMPLETED, exit status 0' "$(outcome_of order-4)"
+        settles 'balances' 'alice 203.00, bob 40.00, shop 297.00' balances
+        settles 'order-4' 'CONFIRMED, version 2' order_is order-4
+}
+
+participant_killed() {
+        step '5. A participant killed between its vote and the decision'
+        say 'inventory is frozen (SIGSTOP), so that its vote is missing; the others vote YES'
+        signal inventory STOP
+        order_begin order-5 alice 9900 1 --wait 60s &
+        wait_for 10 'the begin' has_begun order-5 || die "the begin did not get through; see $dir/order-5.err"
+        wait_for 10 "payment's vote in the lane" told "$(txn_of order-5)" 'payment .*votes YES' || wrong=1
+        verdict 'payment holds the amount of' '1 order' "$(held) order"
+        kill_hard payment
+        say 'payment is killed (SIGKILL); inventory goes on and votes YES, so the decision falls without payment'
+        signal inventory CONT
+        wait_for 20 'the outcome' has_ended order-5 || true
+        verdict 'the client hears' 'COMMITTED, exit status 0' "$(outcome_of order-5)"
+        verdict 'payment, dead, has still the old' 'alice 203.00, bob 40.00, shop 297.00' "$(balances)"
+        say 'payment starts again, from its database and its position in the lane'
+        start_service payment
+        settles 'balances' 'alice 104.00, bob 40.00, shop 396.00' balances
+        settles 'orders still held' 0 held
+}
+
+coordinator_killed() {
+        step '6. The coordinator killed with all votes in, and nobody to decide'
+        say 'inventory is frozen again until the coordinator is dead (SIGKILL), then votes: YES, YES, YES, and silence'
+        signal inventory STOP
+        order_begin order-6 alice 9900 1 --timeout 5s --wait 60s &
+        wait_for 10 'the begin' has_begun order-6 || die "the begin did not get through; see $dir/order-6.err"
+        wait_for 5 "payment's vote in the lane" told "$(txn_of order-6)" 'payment .*votes YES' || wrong=1
+        kill_hard coordinator
+        signal inventory CONT
+        say 'past the deadline (5 s) and the grace (0.5 s) the services read the lane and decide by the same rules'
+        patience=30
+        settles 'balances' 'alice 5.00, bob 40.00, shop 495.00' balances
+        settles 'lamps' '15 on hand, 0 reserved' lamps
+        settles 'order-6' 'CONFIRMED, version 2' order_is order-6
+        verdict 'the coordinator is' dead "$(alive coordinator && echo alive || echo dead)"
+        say 'a new coordinator replays the lanes from the last checkpoint, proves its state by digest, and agrees'
+        local proofs
+        proofs=$(proofs_count)
+        start coordinator
+        wait_for 60 'the outcome' has_ended order-6 || true
+        verdict 'the client, waiting all along, hears' 'COMMITTED, exit status 0' "$(outcome_of order-6)"
+        settles 'lanes whose takeover was proved' 4 lanes_proved "$proofs"
+        say 'its story: the services ask (INQUIRE), and the lane had the answer all along'
+        story order-6
+}
+
+proofs_count() { grep -c 'event="takeover proved"' "$dir/coordinator.log" || true; }
+lanes_proved() { echo $(($(proofs_count) - $1)); }
+
+load() {
+        step '7. A short load'
+        say '3,000 transactions, 64 in flight; every twentieth is refused, every twentieth is begun twice'
+        local status=0
+        "$bin/assent-load" --config "$dir/pipeline.properties" --log-level error -n 3000 --in-flight 64 --abort-ratio 0.05 \
+                --duplicate-ratio 0.05 2> >(sed 's/^/   /' >&2) | sed 's/^/   /' || status=$?
+        verdict 'exit status of assent-load' 0 "$status"
+}
+
+audit() {
+        step '8. The audit, over all three databases'
+        say 'every transaction everywhere exactly once, or nowhere; money conserved; nothing held or in doubt'
+        local status=0
+        "$bin/assent-audit" --order "$dir/order.db" --payment "$dir/payment.db" --inventory "$dir/inventory.db" \
+                --wait 20s | sed 's/^/ /' || status=$?
+        verdict 'exit status of assent-audit' 0 "$status"
+}
+
+prologue
+commits
+refused
+twice
+three_phases
+participant_killed
+coordinator_killed
+load
+audit
+pipeline_stop
+finished=1
+if [ "$wrong" -eq 0 ]; then
+        step "All as expected, in $((SECONDS - begun)) s."
+else
+        step "Something was not as expected: see BAD above."
+        exit 1
+fi
