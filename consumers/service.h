@@ -18,12 +18,12 @@
 #define SERVICE_ITEMS_MAX     100 /* lines of one order or reservation */
 #define SERVICE_QUANTITY_MAX  INT64_C(1000000000)
 #define SERVICE_CENTS_MAX     INT64_C(1000000000000) /* of one payment: ten thousand million */
-#define SERVICE_LOAD_ACCOUNTS 1000 /* seeded for the load generator: load-000 … load-999 */
+#define SERVICE_LOAD_ACCOUNTS 1000                   /* seeded for the load generator: load-000 … load-999 */
 
 /* The reason for a NO, and the NO. The buffer is larger than a reason may be: the framework cuts it
  * at a UTF-8 boundary. */
-__attribute__((format(printf, 2, 3))) static inline enum assent_vote
-service_refuse(struct assent_tx *tx, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static inline enum assent_vote service_refuse(struct assent_tx *tx,
+                                                                                    const char *format, ...)
 {
         char reason[ASSENT_REASON_SIZE_MAX + 56];
         va_list arguments;
@@ -42,8 +42,8 @@ static inline bool service_kind_is(const struct assent_branch *branch, const cha
         return branch->kind.size == size && memcmp(branch->kind.data, kind, size) == 0;
 }
 
-static inline enum assent_vote
-service_refuse_kind(struct assent_tx *tx, const struct assent_branch *branch, const char *known)
+static inline enum assent_vote service_refuse_kind(struct assent_tx *tx, const struct assent_branch *branch,
+                                                   const char *known)
 {
         return service_refuse(tx, "unknown kind '%.*s', known is '%s'", (int)branch->kind.size,
                               branch->kind.size ? (const char *)branch->kind.data : "", known);
@@ -58,16 +58,15 @@ static inline json_t *service_payload(struct assent_tx *tx, const struct assent_
         json_error_t error;
         const char *key;
         json_t *value;
-        json_t *object = json_loadb(branch->payload.size ? branch->payload.data : "",
-                                    branch->payload.size, JSON_REJECT_DUPLICATES, &error);
+        json_t *object = json_loadb(branch->payload.size ? branch->payload.data : "", branch->payload.size,
+                                    JSON_REJECT_DUPLICATES, &error);
 
         if (!object && json_error_code(&error) == json_error_out_of_memory) {
                 *vote = ASSENT_VOTE_RETRY;
                 return NULL;
         }
         if (!object) {
-                *vote = service_refuse(tx, "payload is not JSON: %s (byte %d)", error.text,
-                                       error.position);
+                *vote = service_refuse(tx, "payload is not JSON: %s (byte %d)", error.text, error.position);
                 return NULL;
         }
         if (!json_is_object(object)) {
@@ -90,8 +89,7 @@ static inline json_t *service_payload(struct assent_tx *tx, const struct assent_
 }
 
 /* A name: 1 … SERVICE_NAME_SIZE_MAX bytes. NULL after a refusal; borrowed from `object`. */
-static inline const char *service_name(struct assent_tx *tx, const json_t *object,
-                                       const char *field)
+static inline const char *service_name(struct assent_tx *tx, const json_t *object, const char *field)
 {
         const json_t *value = json_object_get(object, field);
 
@@ -100,16 +98,15 @@ static inline const char *service_name(struct assent_tx *tx, const json_t *objec
                 return NULL;
         }
         if (json_string_length(value) < 1 || json_string_length(value) > SERVICE_NAME_SIZE_MAX) {
-                service_refuse(tx, "%s has %zu bytes, 1 to %d are allowed", field,
-                               json_string_length(value), SERVICE_NAME_SIZE_MAX);
+                service_refuse(tx, "%s has %zu bytes, 1 to %d are allowed", field, json_string_length(value),
+                               SERVICE_NAME_SIZE_MAX);
                 return NULL;
         }
         return json_string_value(value);
 }
 
 /* A whole number in 1 … max. 0 after a refusal. */
-static inline int64_t service_count(struct assent_tx *tx, const json_t *object, const char *field,
-                                    int64_t max)
+static inline int64_t service_count(struct assent_tx *tx, const json_t *object, const char *field, int64_t max)
 {
         const json_t *value = json_object_get(object, field);
 
@@ -134,8 +131,7 @@ static inline const json_t *service_items(struct assent_tx *tx, const json_t *ob
         size_t i;
         const json_t *item;
 
-        if (!json_is_array(items) || json_array_size(items) < 1 ||
-            json_array_size(items) > SERVICE_ITEMS_MAX) {
+        if (!json_is_array(items) || json_array_size(items) < 1 || json_array_size(items) > SERVICE_ITEMS_MAX) {
                 service_refuse(tx, "items is not an array of 1 to %d lines", SERVICE_ITEMS_MAX);
                 return NULL;
         }
@@ -145,8 +141,7 @@ static inline const json_t *service_items(struct assent_tx *tx, const json_t *ob
                         service_refuse(tx, "line %zu of items is not {\"sku\", \"quantity\"}", i);
                         return NULL;
                 }
-                if (!service_name(tx, item, "sku") ||
-                    !service_count(tx, item, "quantity", SERVICE_QUANTITY_MAX))
+                if (!service_name(tx, item, "sku") || !service_count(tx, item, "quantity", SERVICE_QUANTITY_MAX))
                         return NULL;
         }
         return items;
@@ -169,20 +164,18 @@ static inline void service_sql_failed(struct assent_tx *tx, const char *what)
  * somebody looks. */
 static inline enum assent_result service_gone(const struct assent_branch *branch, const char *what)
 {
-        assent_log(ASSENT_LOG_ERROR, "what prepare wrote is not there any more",
-                   ASSENT_TEXT("what", what), ASSENT_UUID("txn_id", &branch->txn_id),
-                   ASSENT_INT("branch", branch->branch));
+        assent_log(ASSENT_LOG_ERROR, "what prepare wrote is not there any more", ASSENT_TEXT("what", what),
+                   ASSENT_UUID("txn_id", &branch->txn_id), ASSENT_INT("branch", branch->branch));
         return ASSENT_RESULT_RETRY;
 }
 
 /* Prepares the `count` texts once, for the life of the connection. */
-static inline enum assent_err service_prepare(struct assent_tx *tx, const char *const *texts,
-                                              sqlite3_stmt **statements, size_t count)
+static inline enum assent_err service_prepare(struct assent_tx *tx, const char *const *texts, sqlite3_stmt **statements,
+                                              size_t count)
 {
         for (size_t i = 0; i < count; i++) {
                 assert(texts[i] && !statements[i]);
-                if (sqlite3_prepare_v3(assent_tx_sqlite(tx), texts[i], -1,
-                                       SQLITE_PREPARE_PERSISTENT, &statements[i],
+                if (sqlite3_prepare_v3(assent_tx_sqlite(tx), texts[i], -1, SQLITE_PREPARE_PERSISTENT, &statements[i],
                                        NULL) != SQLITE_OK) {
                         service_sql_failed(tx, texts[i]);
                         return ASSENT_E_STORE;
@@ -203,8 +196,7 @@ static inline void service_finalize(sqlite3_stmt **statements, size_t count)
  * statement is run. */
 static inline void service_bind_branch(sqlite3_stmt *statement, const struct assent_branch *branch)
 {
-        sqlite3_bind_blob(statement, 1, branch->txn_id.bytes, sizeof branch->txn_id.bytes,
-                          SQLITE_STATIC);
+        sqlite3_bind_blob(statement, 1, branch->txn_id.bytes, sizeof branch->txn_id.bytes, SQLITE_STATIC);
         sqlite3_bind_int(statement, 2, branch->branch);
 }
 

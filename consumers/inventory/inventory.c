@@ -25,23 +25,19 @@ static const char seeds[] = "INSERT INTO stock VALUES('lamp', 20, 20, 0, 1), ('d
 
 /* DEDUCT and RELEASE take all lines of the branch at once; a SKU that stands on two lines is
  * summed. */
-#define OF_BRANCH                                                                                  \
-        " FROM (SELECT sku AS line_sku, sum(quantity) AS quantity FROM reservations"               \
+#define OF_BRANCH                                                                                                      \
+        " FROM (SELECT sku AS line_sku, sum(quantity) AS quantity FROM reservations"                                   \
         " WHERE txn_id = ?1 AND branch = ?2 GROUP BY sku) WHERE sku = line_sku"
 
 static const char *const texts[INVENTORY_SQL_COUNT] = {
     [INVENTORY_STOCK] = "SELECT on_hand - reserved FROM stock WHERE sku = ?1",
-    [INVENTORY_RESERVE] =
-        "UPDATE stock SET reserved = reserved + ?2, version = version + 1 WHERE sku = ?1",
+    [INVENTORY_RESERVE] = "UPDATE stock SET reserved = reserved + ?2, version = version + 1 WHERE sku = ?1",
     [INVENTORY_LINE] = "INSERT INTO reservations VALUES(?1, ?2, ?3, ?4, ?5)",
-    [INVENTORY_DEDUCT] =
-        "UPDATE stock SET on_hand = on_hand - quantity, reserved = reserved - quantity,"
-        " version = version + 1" OF_BRANCH,
-    [INVENTORY_SHIP] =
-        "INSERT INTO shipments SELECT txn_id, branch, line, sku, quantity, ?3 FROM reservations"
-        " WHERE txn_id = ?1 AND branch = ?2",
-    [INVENTORY_RELEASE] =
-        "UPDATE stock SET reserved = reserved - quantity, version = version + 1" OF_BRANCH,
+    [INVENTORY_DEDUCT] = "UPDATE stock SET on_hand = on_hand - quantity, reserved = reserved - quantity,"
+                         " version = version + 1" OF_BRANCH,
+    [INVENTORY_SHIP] = "INSERT INTO shipments SELECT txn_id, branch, line, sku, quantity, ?3 FROM reservations"
+                       " WHERE txn_id = ?1 AND branch = ?2",
+    [INVENTORY_RELEASE] = "UPDATE stock SET reserved = reserved - quantity, version = version + 1" OF_BRANCH,
     [INVENTORY_FORGET] = "DELETE FROM reservations WHERE txn_id = ?1 AND branch = ?2",
 };
 
@@ -60,14 +56,12 @@ enum assent_err inventory_setup(void *app, struct assent_tx *tx)
 /* One line. A NO undoes the lines before it too: the framework rolls back whatever this branch
  * wrote. */
 static enum assent_vote reserve_line(struct inventory *inventory, struct assent_tx *tx,
-                                     const struct assent_branch *branch, size_t line,
-                                     const json_t *item)
+                                     const struct assent_branch *branch, size_t line, const json_t *item)
 {
         const char *sku = json_string_value(json_object_get(item, "sku"));
         int64_t quantity = json_integer_value(json_object_get(item, "quantity"));
         sqlite3_stmt *find = inventory->sql[INVENTORY_STOCK];
-        sqlite3_stmt *reserve = inventory->sql[INVENTORY_RESERVE],
-                     *insert = inventory->sql[INVENTORY_LINE];
+        sqlite3_stmt *reserve = inventory->sql[INVENTORY_RESERVE], *insert = inventory->sql[INVENTORY_LINE];
 
         assert(sku && quantity > 0); /* service_items has checked every line */
         sqlite3_bind_text(find, 1, sku, -1, SQLITE_STATIC);
@@ -81,8 +75,7 @@ static enum assent_vote reserve_line(struct inventory *inventory, struct assent_
                 return ASSENT_VOTE_RETRY;
         }
         if (left < quantity)
-                return service_refuse(tx, "%lld of '%s' left, %lld wanted", (long long)left, sku,
-                                      (long long)quantity);
+                return service_refuse(tx, "%lld of '%s' left, %lld wanted", (long long)left, sku, (long long)quantity);
 
         sqlite3_bind_text(reserve, 1, sku, -1, SQLITE_STATIC);
         sqlite3_bind_int64(reserve, 2, quantity);
@@ -95,8 +88,7 @@ static enum assent_vote reserve_line(struct inventory *inventory, struct assent_
         return ASSENT_VOTE_YES;
 }
 
-static enum assent_vote prepare_reservation(void *app, struct assent_tx *tx,
-                                            const struct assent_branch *branch)
+static enum assent_vote prepare_reservation(void *app, struct assent_tx *tx, const struct assent_branch *branch)
 {
         static const char *const fields[] = {"items", NULL};
         enum assent_vote vote = ASSENT_VOTE_NO;
@@ -117,12 +109,10 @@ static enum assent_vote prepare_reservation(void *app, struct assent_tx *tx,
 }
 
 /* Applies the decision to all lines of the branch, then removes them. */
-static enum assent_result settle(struct inventory *inventory, struct assent_tx *tx,
-                                 const struct assent_branch *branch, enum inventory_sql change,
-                                 bool ship)
+static enum assent_result settle(struct inventory *inventory, struct assent_tx *tx, const struct assent_branch *branch,
+                                 enum inventory_sql change, bool ship)
 {
-        sqlite3_stmt *insert = inventory->sql[INVENTORY_SHIP],
-                     *forget = inventory->sql[INVENTORY_FORGET];
+        sqlite3_stmt *insert = inventory->sql[INVENTORY_SHIP], *forget = inventory->sql[INVENTORY_FORGET];
         int changed, lines;
 
         service_bind_branch(inventory->sql[change], branch);
@@ -141,14 +131,12 @@ static enum assent_result settle(struct inventory *inventory, struct assent_tx *
         return lines ? ASSENT_RESULT_DONE : service_gone(branch, "reservation");
 }
 
-static enum assent_result commit_reservation(void *app, struct assent_tx *tx,
-                                             const struct assent_branch *branch)
+static enum assent_result commit_reservation(void *app, struct assent_tx *tx, const struct assent_branch *branch)
 {
         return settle(app, tx, branch, INVENTORY_DEDUCT, true);
 }
 
-static enum assent_result abort_reservation(void *app, struct assent_tx *tx,
-                                            const struct assent_branch *branch)
+static enum assent_result abort_reservation(void *app, struct assent_tx *tx, const struct assent_branch *branch)
 {
         return settle(app, tx, branch, INVENTORY_RELEASE, false);
 }

@@ -23,8 +23,10 @@ int main(int argc, char **argv)
         options.handlers = &inventory_handlers;
         options.setup = inventory_setup;
         options.app = &inventory;
-        int status = assent_participant_main(argc, argv, "keeps the stock: kind \"reserve\"", flags,
-                                             &options, configured);
+        int status = assent_participant_main(
+            argc, argv,
+            "Keeps the stock. kind \"reserve\", payload {\"items\": [{\"sku\": \"lamp\", \"quantity\": 1}]}.", flags,
+            &options, configured);
         service_finalize(inventory.sql, INVENTORY_SQL_COUNT); /* the connection waited for them */
         return status;
 }

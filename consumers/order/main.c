@@ -18,8 +18,11 @@ int main(int argc, char **argv)
         options.handlers = &order_handlers;
         options.setup = order_setup;
         options.app = &order;
-        int status = assent_participant_main(argc, argv, "keeps orders: kind \"place\"", flags,
-                                             &options, NULL);
+        int status = assent_participant_main(
+            argc, argv,
+            "Keeps orders. kind \"place\", payload {\"order_id\": \"o-1\", \"customer\": \"alice\",\n"
+            "\"total_cents\": 9900, \"items\": [{\"sku\": \"lamp\", \"quantity\": 1}]}; an order id is used once.",
+            flags, &options, NULL);
         service_finalize(order.sql, ORDER_SQL_COUNT); /* the connection waited for them */
         return status;
 }

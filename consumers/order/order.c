@@ -7,13 +7,12 @@
 
 /* The index finds an order by its transaction (commit and abort know nothing else) and is what the
  * audit walks along. */
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS orders("
-    " order_id TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL,"
-    " state TEXT NOT NULL CHECK(state IN ('PENDING', 'CONFIRMED', 'CANCELLED')),"
-    " customer TEXT NOT NULL, total_cents INTEGER NOT NULL, items TEXT NOT NULL,"
-    " txn_id BLOB NOT NULL, branch INTEGER NOT NULL, updated_ms INTEGER NOT NULL) STRICT;"
-    "CREATE UNIQUE INDEX IF NOT EXISTS orders_txn ON orders(txn_id, branch);";
+static const char schema[] = "CREATE TABLE IF NOT EXISTS orders("
+                             " order_id TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL,"
+                             " state TEXT NOT NULL CHECK(state IN ('PENDING', 'CONFIRMED', 'CANCELLED')),"
+                             " customer TEXT NOT NULL, total_cents INTEGER NOT NULL, items TEXT NOT NULL,"
+                             " txn_id BLOB NOT NULL, branch INTEGER NOT NULL, updated_ms INTEGER NOT NULL) STRICT;"
+                             "CREATE UNIQUE INDEX IF NOT EXISTS orders_txn ON orders(txn_id, branch);";
 
 static const char *const texts[ORDER_SQL_COUNT] = {
     [ORDER_PLACE] = "INSERT INTO orders"
@@ -34,13 +33,12 @@ enum assent_err order_setup(void *app, struct assent_tx *tx)
         return err;
 }
 
-static enum assent_vote place(struct order *order, struct assent_tx *tx,
-                              const struct assent_branch *branch, const json_t *payload)
+static enum assent_vote place(struct order *order, struct assent_tx *tx, const struct assent_branch *branch,
+                              const json_t *payload)
 {
         const char *order_id = service_name(tx, payload, "order_id");
         const char *customer = order_id ? service_name(tx, payload, "customer") : NULL;
-        int64_t total_cents =
-            customer ? service_count(tx, payload, "total_cents", SERVICE_CENTS_MAX) : 0;
+        int64_t total_cents = customer ? service_count(tx, payload, "total_cents", SERVICE_CENTS_MAX) : 0;
         const json_t *items = total_cents ? service_items(tx, payload) : NULL;
         sqlite3_stmt *insert = order->sql[ORDER_PLACE];
         int changed;
@@ -65,8 +63,7 @@ static enum assent_vote place(struct order *order, struct assent_tx *tx,
         return ASSENT_VOTE_YES;
 }
 
-static enum assent_vote prepare_order(void *app, struct assent_tx *tx,
-                                      const struct assent_branch *branch)
+static enum assent_vote prepare_order(void *app, struct assent_tx *tx, const struct assent_branch *branch)
 {
         static const char *const fields[] = {"order_id", "customer", "total_cents", "items", NULL};
         enum assent_vote vote = ASSENT_VOTE_NO;
@@ -82,8 +79,8 @@ static enum assent_vote prepare_order(void *app, struct assent_tx *tx,
         return vote;
 }
 
-static enum assent_result settle(struct order *order, struct assent_tx *tx,
-                                 const struct assent_branch *branch, const char *state)
+static enum assent_result settle(struct order *order, struct assent_tx *tx, const struct assent_branch *branch,
+                                 const char *state)
 {
         sqlite3_stmt *update = order->sql[ORDER_SETTLE];
         int changed;
@@ -97,17 +94,14 @@ static enum assent_result settle(struct order *order, struct assent_tx *tx,
         return changed ? ASSENT_RESULT_DONE : service_gone(branch, "pending order");
 }
 
-static enum assent_result commit_order(void *app, struct assent_tx *tx,
-                                       const struct assent_branch *branch)
+static enum assent_result commit_order(void *app, struct assent_tx *tx, const struct assent_branch *branch)
 {
         return settle(app, tx, branch, "CONFIRMED");
 }
 
-static enum assent_result abort_order(void *app, struct assent_tx *tx,
-                                      const struct assent_branch *branch)
+static enum assent_result abort_order(void *app, struct assent_tx *tx, const struct assent_branch *branch)
 {
         return settle(app, tx, branch, "CANCELLED");
 }
 
-const struct assent_handlers order_handlers = {
-    .prepare = prepare_order, .commit = commit_order, .abort = abort_order};
+const struct assent_handlers order_handlers = {.prepare = prepare_order, .commit = commit_order, .abort = abort_order};

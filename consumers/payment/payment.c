@@ -6,29 +6,27 @@
 /* Time-ordered keys (a txn id begins with its birth) and WITHOUT ROWID: the newest rows share a
  * page, which decides the speed of a large file. One row of `ledger` for each committed charge is
  * what the audit joins by. */
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS accounts("
-    " account TEXT NOT NULL PRIMARY KEY, opening_cents INTEGER NOT NULL,"
-    " balance_cents INTEGER NOT NULL CHECK(balance_cents >= held_cents),"
-    " held_cents INTEGER NOT NULL CHECK(held_cents >= 0),"
-    " version INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS holds("
-    " txn_id BLOB NOT NULL, branch INTEGER NOT NULL, account TEXT NOT NULL,"
-    " amount_cents INTEGER NOT NULL, payee TEXT NOT NULL,"
-    " PRIMARY KEY(txn_id, branch)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS ledger("
-    " txn_id BLOB NOT NULL, branch INTEGER NOT NULL, account TEXT NOT NULL,"
-    " amount_cents INTEGER NOT NULL, payee TEXT NOT NULL, applied_ms INTEGER NOT NULL,"
-    " PRIMARY KEY(txn_id, branch)) STRICT, WITHOUT ROWID;";
+static const char schema[] = "CREATE TABLE IF NOT EXISTS accounts("
+                             " account TEXT NOT NULL PRIMARY KEY, opening_cents INTEGER NOT NULL,"
+                             " balance_cents INTEGER NOT NULL CHECK(balance_cents >= held_cents),"
+                             " held_cents INTEGER NOT NULL CHECK(held_cents >= 0),"
+                             " version INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+                             "CREATE TABLE IF NOT EXISTS holds("
+                             " txn_id BLOB NOT NULL, branch INTEGER NOT NULL, account TEXT NOT NULL,"
+                             " amount_cents INTEGER NOT NULL, payee TEXT NOT NULL,"
+                             " PRIMARY KEY(txn_id, branch)) STRICT, WITHOUT ROWID;"
+                             "CREATE TABLE IF NOT EXISTS ledger("
+                             " txn_id BLOB NOT NULL, branch INTEGER NOT NULL, account TEXT NOT NULL,"
+                             " amount_cents INTEGER NOT NULL, payee TEXT NOT NULL, applied_ms INTEGER NOT NULL,"
+                             " PRIMARY KEY(txn_id, branch)) STRICT, WITHOUT ROWID;";
 
 /* Sample data, once: a second start with --seed changes nothing. */
-static const char seeds[] =
-    "INSERT INTO accounts VALUES"
-    " ('alice', 50000, 50000, 0, 1), ('bob', 4000, 4000, 0, 1), ('shop', 0, 0, 0, 1)"
-    " ON CONFLICT DO NOTHING;"
-    "WITH RECURSIVE n(i) AS (VALUES(0) UNION ALL SELECT i + 1 FROM n WHERE i < 999)"
-    " INSERT INTO accounts SELECT format('load-%03d', i), 100000000, 100000000, 0, 1 FROM n"
-    " WHERE true ON CONFLICT DO NOTHING;";
+static const char seeds[] = "INSERT INTO accounts VALUES"
+                            " ('alice', 50000, 50000, 0, 1), ('bob', 4000, 4000, 0, 1), ('shop', 0, 0, 0, 1)"
+                            " ON CONFLICT DO NOTHING;"
+                            "WITH RECURSIVE n(i) AS (VALUES(0) UNION ALL SELECT i + 1 FROM n WHERE i < 999)"
+                            " INSERT INTO accounts SELECT format('load-%03d', i), 100000000, 100000000, 0, 1 FROM n"
+                            " WHERE true ON CONFLICT DO NOTHING;";
 _Static_assert(SERVICE_LOAD_ACCOUNTS == 1000, "the seeds make load-000 to load-999");
 
 static const char *const texts[PAYMENT_SQL_COUNT] = {
@@ -68,8 +66,7 @@ struct charge {
 
 /* SQLITE_ROW with the balance and what is held of it, SQLITE_DONE when there is no such account, or
  * an error. */
-static int account_find(struct payment *payment, const char *account, int64_t *balance_cents,
-                        int64_t *held_cents)
+static int account_find(struct payment *payment, const char *account, int64_t *balance_cents, int64_t *held_cents)
 {
         sqlite3_stmt *find = payment->sql[PAYMENT_ACCOUNT];
 
@@ -83,8 +80,8 @@ static int account_find(struct payment *payment, const char *account, int64_t *b
         return code;
 }
 
-static bool account_change(struct payment *payment, struct assent_tx *tx, enum payment_sql change,
-                           const char *account, int64_t amount_cents)
+static bool account_change(struct payment *payment, struct assent_tx *tx, enum payment_sql change, const char *account,
+                           int64_t amount_cents)
 {
         assert(amount_cents > 0);
         sqlite3_bind_text(payment->sql[change], 1, account, -1, SQLITE_STATIC);
@@ -92,8 +89,8 @@ static bool account_change(struct payment *payment, struct assent_tx *tx, enum p
         return service_run_one(tx, payment->sql[change]);
 }
 
-static enum assent_vote hold(struct payment *payment, struct assent_tx *tx,
-                             const struct assent_branch *branch, const struct charge *charge)
+static enum assent_vote hold(struct payment *payment, struct assent_tx *tx, const struct assent_branch *branch,
+                             const struct charge *charge)
 {
         int64_t balance_cents = 0, held_cents = 0, free_cents;
         int code = account_find(payment, charge->payee, &balance_cents, &held_cents);
@@ -111,9 +108,8 @@ static enum assent_vote hold(struct payment *payment, struct assent_tx *tx,
         assert(held_cents >= 0 && held_cents <= balance_cents); /* the table's own CHECKs */
         free_cents = balance_cents - held_cents;
         if (free_cents < charge->amount_cents)
-                return service_refuse(tx, "balance %lld.%02lld is short of %lld.%02lld",
-                                      (long long)free_cents / 100, (long long)free_cents % 100,
-                                      (long long)charge->amount_cents / 100,
+                return service_refuse(tx, "balance %lld.%02lld is short of %lld.%02lld", (long long)free_cents / 100,
+                                      (long long)free_cents % 100, (long long)charge->amount_cents / 100,
                                       (long long)charge->amount_cents % 100);
 
         sqlite3_stmt *insert = payment->sql[PAYMENT_HOLD];
@@ -127,8 +123,7 @@ static enum assent_vote hold(struct payment *payment, struct assent_tx *tx,
         return ASSENT_VOTE_YES;
 }
 
-static enum assent_vote prepare_charge(void *app, struct assent_tx *tx,
-                                       const struct assent_branch *branch)
+static enum assent_vote prepare_charge(void *app, struct assent_tx *tx, const struct assent_branch *branch)
 {
         static const char *const fields[] = {"account", "amount_cents", "payee", NULL};
         enum assent_vote vote = ASSENT_VOTE_NO;
@@ -147,8 +142,7 @@ static enum assent_vote prepare_charge(void *app, struct assent_tx *tx,
                 charge.payee = service_name(tx, payload, "payee");
         if (charge.amount_cents && charge.payee) {
                 if (strcmp(charge.account, charge.payee) == 0)
-                        vote =
-                            service_refuse(tx, "account and payee are both '%s'", charge.account);
+                        vote = service_refuse(tx, "account and payee are both '%s'", charge.account);
                 else
                         vote = hold(app, tx, branch, &charge);
         }
@@ -158,8 +152,8 @@ static enum assent_vote prepare_charge(void *app, struct assent_tx *tx,
 
 /* Moves the held amount: the debit and the credit stand in one statement each, within one local
  * transaction. */
-static bool settle(struct payment *payment, struct assent_tx *tx,
-                   const struct assent_branch *branch, const struct charge *charge)
+static bool settle(struct payment *payment, struct assent_tx *tx, const struct assent_branch *branch,
+                   const struct charge *charge)
 {
         sqlite3_stmt *insert = payment->sql[PAYMENT_LEDGER];
 
@@ -173,8 +167,8 @@ static bool settle(struct payment *payment, struct assent_tx *tx,
                service_run_one(tx, insert);
 }
 
-static bool release(struct payment *payment, struct assent_tx *tx,
-                    const struct assent_branch *branch, const struct charge *charge)
+static bool release(struct payment *payment, struct assent_tx *tx, const struct assent_branch *branch,
+                    const struct charge *charge)
 {
         (void)branch;
         return account_change(payment, tx, PAYMENT_RELEASE, charge->account, charge->amount_cents);
@@ -182,10 +176,9 @@ static bool release(struct payment *payment, struct assent_tx *tx,
 
 /* Finds the hold, applies the decision to it, and removes it. The texts belong to the row that the
  * cursor stands on, so it stays there until they are used. */
-static enum assent_result
-decide(struct payment *payment, struct assent_tx *tx, const struct assent_branch *branch,
-       bool (*apply)(struct payment *payment, struct assent_tx *tx,
-                     const struct assent_branch *branch, const struct charge *charge))
+static enum assent_result decide(struct payment *payment, struct assent_tx *tx, const struct assent_branch *branch,
+                                 bool (*apply)(struct payment *payment, struct assent_tx *tx,
+                                               const struct assent_branch *branch, const struct charge *charge))
 {
         sqlite3_stmt *held = payment->sql[PAYMENT_HELD];
         enum assent_result result = ASSENT_RESULT_RETRY;
@@ -210,14 +203,12 @@ decide(struct payment *payment, struct assent_tx *tx, const struct assent_branch
         return result;
 }
 
-static enum assent_result commit_charge(void *app, struct assent_tx *tx,
-                                        const struct assent_branch *branch)
+static enum assent_result commit_charge(void *app, struct assent_tx *tx, const struct assent_branch *branch)
 {
         return decide(app, tx, branch, settle);
 }
 
-static enum assent_result abort_charge(void *app, struct assent_tx *tx,
-                                       const struct assent_branch *branch)
+static enum assent_result abort_charge(void *app, struct assent_tx *tx, const struct assent_branch *branch)
 {
         return decide(app, tx, branch, release);
 }

@@ -265,17 +265,19 @@ static enum assent_err process(struct assent_intake *in, struct assent_intake_la
                         lane->position.tau_ms = record->timestamp_ms;
                 lane->dirty = true;
         }
+        int64_t heard_ms = lane->last_record_ms; /* the estimate of log time needs τ and this together */
+        lane->last_record_ms = assent_bus_monotonic_ms(in->options.bus);
         enum assent_err err = in->options.process(in->options.context, lane, record, redelivered);
         if (err == ASSENT_AGAIN) {
                 lane->position = before;
                 lane->dirty = dirty;
+                lane->last_record_ms = heard_ms;
                 return stall(in, lane, record);
         }
         if (err)
                 return in->failed ? in->failed : fail(in, err, "%s", assent_store_errmsg(in->options.store));
         lane->retry_ms = 0;
         lane->read_next = record->offset + 1;
-        lane->last_record_ms = assent_bus_monotonic_ms(in->options.bus);
         return ASSENT_OK;
 }
 

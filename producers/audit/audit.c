@@ -34,16 +34,14 @@ static const struct state {
         enum state_class class;
 } states[] = {
     [0] = {"UNKNOWN", CLASS_ABORTED}, /* only frozen ones have such a row */
-    [1] = {"PARKED", CLASS_IN_DOUBT},        [2] = {"PREPARED", CLASS_IN_DOUBT},
-    [3] = {"PRE_COMMITTED", CLASS_IN_DOUBT}, [4] = {"COMMITTED", CLASS_COMMITTED},
-    [5] = {"ABORTED", CLASS_ABORTED},        [6] = {"REFUSED", CLASS_ABORTED},
-    [7] = {"READ_ONLY", CLASS_READ_ONLY},    [8] = {"TOMBSTONE", CLASS_ABORTED},
+    [1] = {"PARKED", CLASS_IN_DOUBT},     [2] = {"PREPARED", CLASS_IN_DOUBT}, [3] = {"PRE_COMMITTED", CLASS_IN_DOUBT},
+    [4] = {"COMMITTED", CLASS_COMMITTED}, [5] = {"ABORTED", CLASS_ABORTED},   [6] = {"REFUSED", CLASS_ABORTED},
+    [7] = {"READ_ONLY", CLASS_READ_ONLY}, [8] = {"TOMBSTONE", CLASS_ABORTED},
 };
 #define STATES (sizeof states / sizeof *states)
 
-static const char branches_sql[] =
-    "SELECT txn_id, branch, state, branches_count, frozen, parked FROM assent_branch"
-    " ORDER BY txn_id, branch";
+static const char branches_sql[] = "SELECT txn_id, branch, state, branches_count, frozen, parked FROM assent_branch"
+                                   " ORDER BY txn_id, branch";
 
 /* Per service: its effects in key order (1 undone, 2 held, 3 applied: enum effect), and questions
  * whose every row is a violation (subject, sentence). */
@@ -53,51 +51,47 @@ static const struct audited {
         const char *sums_sql; /* opening, now */
         const char *checks_sql[3];
 } audited[AUDIT_SERVICES] = {
-    [AUDIT_ORDER] =
-        {.name = "order",
-         .effects_sql = "SELECT txn_id, branch, CASE state WHEN 'CANCELLED' THEN 1"
-                        " WHEN 'PENDING' THEN 2 ELSE 3 END FROM orders ORDER BY txn_id, branch",
-         .checks_sql = {"SELECT order_id, format('is %s at version %d', state, version) FROM orders"
-                        " WHERE version <> CASE state WHEN 'PENDING' THEN 1 ELSE 2 END"}},
+    [AUDIT_ORDER] = {.name = "order",
+                     .effects_sql = "SELECT txn_id, branch, CASE state WHEN 'CANCELLED' THEN 1"
+                                    " WHEN 'PENDING' THEN 2 ELSE 3 END FROM orders ORDER BY txn_id, branch",
+                     .checks_sql = {"SELECT order_id, format('is %s at version %d', state, version) FROM orders"
+                                    " WHERE version <> CASE state WHEN 'PENDING' THEN 1 ELSE 2 END"}},
     [AUDIT_PAYMENT] =
         {.name = "payment",
          .effects_sql = "SELECT txn_id, branch, 2 FROM holds"
                         " UNION ALL SELECT txn_id, branch, 3 FROM ledger ORDER BY 1, 2",
          .sums_sql = "SELECT sum(opening_cents), sum(balance_cents) FROM accounts",
-         .checks_sql =
-             {"WITH moved(account, cents) AS (SELECT account, -amount_cents FROM ledger"
-              "  UNION ALL SELECT payee, amount_cents FROM ledger),"
-              " total(account, cents) AS (SELECT account, sum(cents) FROM moved GROUP BY account)"
-              " SELECT account, format('balance is %d cents, opening and ledger make %d',"
-              "  balance_cents, opening_cents + coalesce(cents, 0))"
-              " FROM accounts LEFT JOIN total USING(account)"
-              " WHERE balance_cents <> opening_cents + coalesce(cents, 0)",
-              "WITH held(account, cents) AS"
-              "  (SELECT account, sum(amount_cents) FROM holds GROUP BY account)"
-              " SELECT account, format('%d cents held, its holds make %d',"
-              "  held_cents, coalesce(cents, 0))"
-              " FROM accounts LEFT JOIN held USING(account) WHERE held_cents <> coalesce(cents, 0)",
-              "SELECT 'all accounts', format('%d cents at the start, %d now',"
-              "  sum(opening_cents), sum(balance_cents))"
-              " FROM accounts HAVING sum(opening_cents) <> sum(balance_cents)"}},
+         .checks_sql = {"WITH moved(account, cents) AS (SELECT account, -amount_cents FROM ledger"
+                        "  UNION ALL SELECT payee, amount_cents FROM ledger),"
+                        " total(account, cents) AS (SELECT account, sum(cents) FROM moved GROUP BY account)"
+                        " SELECT account, format('balance is %d cents, opening and ledger make %d',"
+                        "  balance_cents, opening_cents + coalesce(cents, 0))"
+                        " FROM accounts LEFT JOIN total USING(account)"
+                        " WHERE balance_cents <> opening_cents + coalesce(cents, 0)",
+                        "WITH held(account, cents) AS"
+                        "  (SELECT account, sum(amount_cents) FROM holds GROUP BY account)"
+                        " SELECT account, format('%d cents held, its holds make %d',"
+                        "  held_cents, coalesce(cents, 0))"
+                        " FROM accounts LEFT JOIN held USING(account) WHERE held_cents <> coalesce(cents, 0)",
+                        "SELECT 'all accounts', format('%d cents at the start, %d now',"
+                        "  sum(opening_cents), sum(balance_cents))"
+                        " FROM accounts HAVING sum(opening_cents) <> sum(balance_cents)"}},
     [AUDIT_INVENTORY] =
         {.name = "inventory",
          .effects_sql = "SELECT txn_id, branch, 2 FROM reservations GROUP BY txn_id, branch"
                         " UNION ALL SELECT txn_id, branch, 3 FROM shipments GROUP BY txn_id, branch"
                         " ORDER BY 1, 2",
-         .sums_sql =
-             "SELECT sum(opening),"
-             " sum(on_hand) + coalesce((SELECT sum(quantity) FROM shipments), 0) FROM stock",
-         .checks_sql =
-             {"WITH gone(sku, pieces) AS (SELECT sku, sum(quantity) FROM shipments GROUP BY sku)"
-              " SELECT sku, format('%d on hand, opening and shipments make %d',"
-              "  on_hand, opening - coalesce(pieces, 0))"
-              " FROM stock LEFT JOIN gone USING(sku)"
-              " WHERE on_hand <> opening - coalesce(pieces, 0)",
-              "WITH held(sku, pieces) AS (SELECT sku, sum(quantity) FROM reservations GROUP BY sku)"
-              " SELECT sku, format('%d reserved, its reservations make %d',"
-              "  reserved, coalesce(pieces, 0))"
-              " FROM stock LEFT JOIN held USING(sku) WHERE reserved <> coalesce(pieces, 0)"}},
+         .sums_sql = "SELECT sum(opening),"
+                     " sum(on_hand) + coalesce((SELECT sum(quantity) FROM shipments), 0) FROM stock",
+         .checks_sql = {"WITH gone(sku, pieces) AS (SELECT sku, sum(quantity) FROM shipments GROUP BY sku)"
+                        " SELECT sku, format('%d on hand, opening and shipments make %d',"
+                        "  on_hand, opening - coalesce(pieces, 0))"
+                        " FROM stock LEFT JOIN gone USING(sku)"
+                        " WHERE on_hand <> opening - coalesce(pieces, 0)",
+                        "WITH held(sku, pieces) AS (SELECT sku, sum(quantity) FROM reservations GROUP BY sku)"
+                        " SELECT sku, format('%d reserved, its reservations make %d',"
+                        "  reserved, coalesce(pieces, 0))"
+                        " FROM stock LEFT JOIN held USING(sku) WHERE reserved <> coalesce(pieces, 0)"}},
 };
 
 /* A statement in key order, standing on its current row. */
@@ -138,8 +132,8 @@ const char *audit_service_name(enum audit_service service)
         return audited[service].name;
 }
 
-__attribute__((format(printf, 4, 5))) static void violate(struct audit *audit, const char *service,
-                                                          bool about_txn, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void violate(struct audit *audit, const char *service, bool about_txn,
+                                                          const char *format, ...)
 {
         struct audit_report *report = audit->report;
 
@@ -159,9 +153,8 @@ __attribute__((format(printf, 4, 5))) static void violate(struct audit *audit, c
 
 static bool fail(struct audit *audit, enum audit_service service, const char *what)
 {
-        snprintf(audit->report->errmsg, sizeof audit->report->errmsg, "%s (%s): %s: %s",
-                 audited[service].name, audit->options->paths[service], what,
-                 sqlite3_errmsg(audit->sources[service].db));
+        snprintf(audit->report->errmsg, sizeof audit->report->errmsg, "%s (%s): %s: %s", audited[service].name,
+                 audit->options->paths[service], what, sqlite3_errmsg(audit->sources[service].db));
         return false;
 }
 
@@ -181,20 +174,17 @@ static bool cursor_next(struct audit *audit, enum audit_service service, struct 
         if (code != SQLITE_ROW)
                 return fail(audit, service, "read");
         int64_t branch = sqlite3_column_int64(cursor->statement, 1);
-        if (sqlite3_column_bytes(cursor->statement, 0) != sizeof cursor->txn_id.bytes ||
-            branch < 0 || branch >= ASSENT_BRANCHES_MAX)
+        if (sqlite3_column_bytes(cursor->statement, 0) != sizeof cursor->txn_id.bytes || branch < 0 ||
+            branch >= ASSENT_BRANCHES_MAX)
                 return fail(audit, service, "a row is keyed by no txn id and branch");
-        memcpy(cursor->txn_id.bytes, sqlite3_column_blob(cursor->statement, 0),
-               sizeof cursor->txn_id.bytes);
+        memcpy(cursor->txn_id.bytes, sqlite3_column_blob(cursor->statement, 0), sizeof cursor->txn_id.bytes);
         cursor->branch = (uint16_t)branch;
         return true;
 }
 
-static bool cursor_open(struct audit *audit, enum audit_service service, struct cursor *cursor,
-                        const char *sql)
+static bool cursor_open(struct audit *audit, enum audit_service service, struct cursor *cursor, const char *sql)
 {
-        if (sqlite3_prepare_v2(audit->sources[service].db, sql, -1, &cursor->statement, NULL) !=
-            SQLITE_OK)
+        if (sqlite3_prepare_v2(audit->sources[service].db, sql, -1, &cursor->statement, NULL) != SQLITE_OK)
                 return fail(audit, service, "not a database of this service");
         return cursor_next(audit, service, cursor);
 }
@@ -203,8 +193,7 @@ static bool source_open(struct audit *audit, enum audit_service service)
 {
         struct source *source = &audit->sources[service];
 
-        if (sqlite3_open_v2(audit->options->paths[service], &source->db, SQLITE_OPEN_READONLY,
-                            NULL) != SQLITE_OK)
+        if (sqlite3_open_v2(audit->options->paths[service], &source->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
                 return fail(audit, service, "open");
         sqlite3_busy_timeout(source->db, 5000);
         /* One snapshot for all questions to this database. */
@@ -235,8 +224,7 @@ static struct share *share_of(struct audit *audit, enum audit_service service, u
                 audit->seen |= UINT64_C(1) << branch;
                 *share = (struct share){.service = (uint16_t)service};
         } else if (share->service != service) {
-                violate(audit, audited[service].name, true,
-                        "branch %u is in the database of %s too", branch,
+                violate(audit, audited[service].name, true, "branch %u is in the database of %s too", branch,
                         audited[share->service].name);
         }
         return share;
@@ -247,8 +235,7 @@ static bool take_branches(struct audit *audit, enum audit_service service)
         struct cursor *cursor = &audit->sources[service].branches;
         struct audit_database *database = &audit->report->databases[service];
 
-        while (!cursor->done &&
-               memcmp(&cursor->txn_id, &audit->txn_id, sizeof audit->txn_id) == 0) {
+        while (!cursor->done && memcmp(&cursor->txn_id, &audit->txn_id, sizeof audit->txn_id) == 0) {
                 struct share *share = share_of(audit, service, cursor->branch);
                 int64_t state = sqlite3_column_int64(cursor->statement, 2);
                 int64_t count = sqlite3_column_int64(cursor->statement, 3);
@@ -262,12 +249,10 @@ static bool take_branches(struct audit *audit, enum audit_service service)
                 database->aborted += states[state].class == CLASS_ABORTED;
                 database->in_doubt += states[state].class == CLASS_IN_DOUBT;
                 if (sqlite3_column_int(cursor->statement, 5) != 0)
-                        violate(audit, audited[service].name, true, "branch %u has parked messages",
-                                cursor->branch);
+                        violate(audit, audited[service].name, true, "branch %u has parked messages", cursor->branch);
                 if (audit->branches_count && audit->branches_count != count)
                         violate(audit, audited[service].name, true,
-                                "is one of %" PRId64 " branches here, of %u elsewhere", count,
-                                audit->branches_count);
+                                "is one of %" PRId64 " branches here, of %u elsewhere", count, audit->branches_count);
                 audit->branches_count = (uint32_t)count;
                 if (!cursor_next(audit, service, cursor))
                         return false;
@@ -280,8 +265,7 @@ static bool take_effects(struct audit *audit, enum audit_service service)
         struct cursor *cursor = &audit->sources[service].effects;
         struct audit_database *database = &audit->report->databases[service];
 
-        while (!cursor->done &&
-               memcmp(&cursor->txn_id, &audit->txn_id, sizeof audit->txn_id) == 0) {
+        while (!cursor->done && memcmp(&cursor->txn_id, &audit->txn_id, sizeof audit->txn_id) == 0) {
                 struct share *share = share_of(audit, service, cursor->branch);
                 enum effect effect = (enum effect)sqlite3_column_int(cursor->statement, 2);
                 share->undone += effect == EFFECT_UNDONE;
@@ -306,20 +290,17 @@ static enum state_class judge_share(struct audit *audit, uint16_t branch)
                                                   : CLASS_ABORTED;
 
         if (share->frozen)
-                violate(audit, service, true, "branch %u is frozen: it saw contradicting decisions",
-                        branch);
+                violate(audit, service, true, "branch %u is frozen: it saw contradicting decisions", branch);
         if (share->applied > 1 || share->applied + share->held + share->undone > 1)
                 violate(audit, service, true, "branch %u has more than one effect", branch);
         if (class == CLASS_IN_DOUBT)
-                violate(audit, service, true, "branch %u is in doubt (%s)", branch,
-                        states[share->state].name);
+                violate(audit, service, true, "branch %u is in doubt (%s)", branch, states[share->state].name);
         else if (share->held)
                 violate(audit, service, true, "branch %u still holds something", branch);
         if (class == CLASS_COMMITTED && !share->applied)
                 violate(audit, service, true, "branch %u is committed and has no effect", branch);
         if (class != CLASS_COMMITTED && share->applied)
-                violate(audit, service, true, "branch %u has its effect and is %s", branch,
-                        states[share->state].name);
+                violate(audit, service, true, "branch %u has its effect and is %s", branch, states[share->state].name);
         return class;
 }
 
@@ -355,14 +336,12 @@ static void judge(struct audit *audit)
         audit->report->aborted += !committed[0] && aborted[0];
         audit->report->in_doubt += in_doubt > 0;
         if (committed[0] && aborted[0])
-                violate(audit, both, true, "SPLIT: committed in %s, aborted in %s", committed,
-                        aborted);
+                violate(audit, both, true, "SPLIT: committed in %s, aborted in %s", committed, aborted);
         bool all = true;
         for (int service = 0; service < AUDIT_SERVICES; service++)
                 all = all && audit->options->paths[service];
         if (committed[0] && all && audit->branches_count && count != audit->branches_count)
-                violate(audit, both, true,
-                        "committed, but only %u of its %u branches are in these databases", count,
+                violate(audit, both, true, "committed, but only %u of its %u branches are in these databases", count,
                         audit->branches_count);
 }
 
@@ -372,13 +351,11 @@ static bool next_txn(struct audit *audit)
         bool found = false;
 
         for (int service = 0; service < AUDIT_SERVICES; service++) {
-                const struct cursor *cursors[] = {&audit->sources[service].branches,
-                                                  &audit->sources[service].effects};
+                const struct cursor *cursors[] = {&audit->sources[service].branches, &audit->sources[service].effects};
                 for (size_t i = 0; i < 2; i++) {
                         if (!cursors[i]->statement || cursors[i]->done)
                                 continue;
-                        if (!found ||
-                            memcmp(&cursors[i]->txn_id, &audit->txn_id, sizeof audit->txn_id) < 0)
+                        if (!found || memcmp(&cursors[i]->txn_id, &audit->txn_id, sizeof audit->txn_id) < 0)
                                 audit->txn_id = cursors[i]->txn_id;
                         found = true;
                 }
@@ -414,8 +391,7 @@ static bool check(struct audit *audit, enum audit_service service, const char *s
         if (sqlite3_prepare_v2(audit->sources[service].db, sql, -1, &statement, NULL) != SQLITE_OK)
                 return fail(audit, service, "not a database of this service");
         while ((code = sqlite3_step(statement)) == SQLITE_ROW)
-                violate(audit, audited[service].name, false, "%s: %s",
-                        (const char *)sqlite3_column_text(statement, 0),
+                violate(audit, audited[service].name, false, "%s: %s", (const char *)sqlite3_column_text(statement, 0),
                         (const char *)sqlite3_column_text(statement, 1));
         sqlite3_finalize(statement);
         return code == SQLITE_DONE || fail(audit, service, "read");
@@ -431,8 +407,8 @@ static bool check_sums(struct audit *audit, enum audit_service service)
                         return false;
         if (!audited[service].sums_sql)
                 return true;
-        if (sqlite3_prepare_v2(audit->sources[service].db, audited[service].sums_sql, -1,
-                               &statement, NULL) != SQLITE_OK)
+        if (sqlite3_prepare_v2(audit->sources[service].db, audited[service].sums_sql, -1, &statement, NULL) !=
+            SQLITE_OK)
                 return fail(audit, service, "not a database of this service");
         int code = sqlite3_step(statement);
         if (code == SQLITE_ROW) {
@@ -502,8 +478,7 @@ bool audit_duration_parse(const char *text, int64_t *duration_ms)
         errno = 0;
         long long value = strtoll(text, &unit, 10);
         for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-                if (strcmp(unit, units[i].name) == 0 && errno == 0 &&
-                    value <= 3600000 / units[i].ms) {
+                if (strcmp(unit, units[i].name) == 0 && errno == 0 && value <= 3600000 / units[i].ms) {
                         *duration_ms = value * units[i].ms;
                         return true;
                 }
@@ -511,8 +486,7 @@ bool audit_duration_parse(const char *text, int64_t *duration_ms)
         return false;
 }
 
-static void print_sum(const struct audit_report *report, enum audit_service service,
-                      const char *what, FILE *out)
+static void print_sum(const struct audit_report *report, enum audit_service service, const char *what, FILE *out)
 {
         const struct audit_database *database = &report->databases[service];
         int64_t unit = service == AUDIT_PAYMENT ? 100 : 1;
@@ -530,28 +504,26 @@ static void print_sum(const struct audit_report *report, enum audit_service serv
 
 void audit_print(const struct audit_report *report, FILE *out)
 {
-        fprintf(out, "  %-10s %10s %10s %10s %10s %10s %10s\n", "database", "branches", "committed",
-                "aborted", "effects", "in doubt", "held");
+        fprintf(out, "  %-10s %10s %10s %10s %10s %10s %10s\n", "database", "branches", "committed", "aborted",
+                "effects", "in doubt", "held");
         for (int service = 0; service < AUDIT_SERVICES; service++) {
                 const struct audit_database *database = &report->databases[service];
                 if (database->audited)
                         fprintf(out,
-                                "  %-10s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
-                                " %10" PRIu64 " %10" PRIu64 "\n",
-                                audited[service].name, database->branches, database->committed,
-                                database->aborted, database->effects, database->in_doubt,
-                                database->held);
+                                "  %-10s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
+                                " %10" PRIu64 "\n",
+                                audited[service].name, database->branches, database->committed, database->aborted,
+                                database->effects, database->in_doubt, database->held);
         }
         print_sum(report, AUDIT_PAYMENT, "money", out);
         print_sum(report, AUDIT_INVENTORY, "pieces", out);
         fprintf(out,
-                "  %" PRIu64 " transactions: %" PRIu64 " committed, %" PRIu64 " aborted, %" PRIu64
-                " in doubt; %" PRIu64 " violations\n",
-                report->transactions, report->committed, report->aborted, report->in_doubt,
-                report->violations);
+                "  %" PRIu64 " transactions: %" PRIu64 " committed, %" PRIu64 " aborted, %" PRIu64 " in doubt; %" PRIu64
+                " violations\n",
+                report->transactions, report->committed, report->aborted, report->in_doubt, report->violations);
         for (uint64_t i = 0; i < report->violations && i < AUDIT_SHOWN_MAX; i++)
-                fprintf(out, "  VIOLATION %s %s: %s\n", report->shown[i].service,
-                        report->shown[i].txn_id, report->shown[i].text);
+                fprintf(out, "  VIOLATION %s %s: %s\n", report->shown[i].service, report->shown[i].txn_id,
+                        report->shown[i].text);
         if (report->violations > AUDIT_SHOWN_MAX)
                 fprintf(out, "  … and %" PRIu64 " more\n", report->violations - AUDIT_SHOWN_MAX);
 }

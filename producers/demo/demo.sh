@@ -92,7 +92,7 @@ lamps() { query inventory "SELECT format('%d on hand, %d reserved', on_hand, res
 order_is() { query order "SELECT format('%s, version %d', state, version) FROM orders WHERE order_id = '$1'"; }
 
 told() { # TXN SENTENCE: the lane tells it
-        "$bin/assentctl" txn show --config "$dir/pipeline.properties" "$1" 2>/dev/null | grep -Eq "$2"
+        "$bin/assentctl" txn show --config "$dir/pipeline.properties" "$1" 2>/dev/null | grep -E "$2" >/dev/null
 }
 
 # order_begin ORDER CUSTOMER CENTS QUANTITY [options…]: begins an order of lamps and waits for its outcome. What it prints

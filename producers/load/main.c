@@ -393,6 +393,17 @@ static const struct assent_flag flags[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+/* What the user typed, for a configuration key of ours. */
+static const char *flag_of(const char *key)
+{
+        size_t i = 0;
+
+        while (flags[i].name && strcmp(flags[i].key, key) != 0)
+                i++;
+        assert(flags[i].name);
+        return flags[i].name;
+}
+
 static bool read_integer(const struct assent_config *config, const char *key, int64_t fallback, int64_t min,
                          int64_t max, int64_t *value)
 {
@@ -405,8 +416,8 @@ static bool read_integer(const struct assent_config *config, const char *key, in
         errno = 0;
         *value = strtoll(text, &end, 10);
         if (errno || end == text || *end || *value < min || *value > max) {
-                fprintf(stderr, "assent-load: %s=%s is no whole number from %" PRId64 " to %" PRId64 "\n", key, text,
-                        min, max);
+                fprintf(stderr, "assent-load: --%s %s is no whole number from %" PRId64 " to %" PRId64 "\n",
+                        flag_of(key), text, min, max);
                 return false;
         }
         return true;
@@ -422,7 +433,7 @@ static bool read_ratio(const struct assent_config *config, const char *key, doub
                 return true;
         *value = strtod(text, &end);
         if (end == text || *end || !(*value >= 0 && *value <= 1)) {
-                fprintf(stderr, "assent-load: %s=%s is no number from 0 to 1\n", key, text);
+                fprintf(stderr, "assent-load: --%s %s is no number from 0 to 1\n", flag_of(key), text);
                 return false;
         }
         return true;
@@ -435,7 +446,7 @@ static bool read_protocol(const struct assent_config *config, enum assent_protoc
         *protocol = text && strcmp(text, "3pc") == 0 ? ASSENT_3PC : ASSENT_2PC;
         if (!text || strcmp(text, "2pc") == 0 || strcmp(text, "3pc") == 0)
                 return true;
-        fprintf(stderr, "assent-load: app.protocol=%s is neither 2pc nor 3pc\n", text);
+        fprintf(stderr, "assent-load: --protocol %s is neither 2pc nor 3pc\n", text);
         return false;
 }
 
@@ -461,7 +472,7 @@ static bool read_participants(const struct assent_config *config, struct setting
         if (*next == '\0' && settings->services_count > 0)
                 return true;
         fprintf(stderr,
-                "assent-load: app.participants=%s: give order, payment and inventory, each once at "
+                "assent-load: --participants %s: give order, payment and inventory, each once at "
                 "most\n",
                 list ? list : "");
         return false;

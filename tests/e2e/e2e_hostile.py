@@ -69,7 +69,7 @@ def forged_replies_change_nothing(p):
     txn = p.txn()
     status, out, err = p.begin("--txn", txn, "--no-wait", "--timeout", "4s", *branches("o-1", 10, 1))
     equal(status, 0, out + err)
-    until("payment has voted", lambda: p.state("payment", txn) == 2)
+    until("order and payment have voted", lambda: [p.state(s, txn) for s in ("order", "payment")] == [2, 2])
     lane = p.lane(txn)
     forged = [("branch=7", "service=inventory"), ("branch=2", "service=payment"), ("branch=2", "service=inventory", "phase=CAN_COMMIT"),
               ("branch=2", "service=inventory", "id=bad"), ("branch=63", "service=inventory")]

@@ -22,8 +22,8 @@ struct bench {
 
 #define BENCH_TIME_MS INT64_C(1700000000000)
 
-static inline void bench_open(struct bench *bench, const struct assent_handlers *handlers,
-                              void *app, enum assent_err (*setup)(void *app, struct assent_tx *tx))
+static inline void bench_open(struct bench *bench, const struct assent_handlers *handlers, void *app,
+                              enum assent_err (*setup)(void *app, struct assent_tx *tx))
 {
         *bench = (struct bench){.handlers = handlers, .app = app};
         cr_assert_eq(assent_store_open(":memory:", &bench->store), ASSENT_OK);
@@ -43,8 +43,7 @@ static inline void bench_close(struct bench *bench)
 /* Transaction number `txn`, branch `branch`. */
 static inline struct assent_branch bench_branch(uint8_t txn, uint16_t branch)
 {
-        struct assent_branch share = {
-            .branch = branch, .branches_count = 3, .deadline_ms = BENCH_TIME_MS + 1000};
+        struct assent_branch share = {.branch = branch, .branches_count = 3, .deadline_ms = BENCH_TIME_MS + 1000};
         share.txn_id.bytes[6] = 0x70;
         share.txn_id.bytes[8] = 0x80;
         share.txn_id.bytes[15] = txn;
@@ -67,8 +66,7 @@ static inline int bench_prepare(struct bench *bench, uint8_t txn, uint16_t branc
         struct assent_bytes reason = assent_store_refusal(bench->store);
         snprintf(bench->reason, sizeof bench->reason, "%.*s", (int)reason.size,
                  reason.size ? (const char *)reason.data : "");
-        cr_assert_eq(vote == ASSENT_VOTE_YES ? assent_store_release(bench->store)
-                                             : assent_store_undo(bench->store),
+        cr_assert_eq(vote == ASSENT_VOTE_YES ? assent_store_release(bench->store) : assent_store_undo(bench->store),
                      ASSENT_OK);
         cr_assert_eq(assent_store_commit(bench->store), ASSENT_OK);
         return (int)vote;
@@ -81,8 +79,8 @@ static inline int bench_decide(struct bench *bench, uint8_t txn, uint16_t branch
         cr_assert_eq(assent_store_begin(bench->store), ASSENT_OK);
         cr_assert_eq(assent_store_savepoint(bench->store), ASSENT_OK);
         struct assent_tx *tx = assent_store_enter(bench->store, BENCH_TIME_MS);
-        enum assent_result result = commit ? bench->handlers->commit(bench->app, tx, &share)
-                                           : bench->handlers->abort(bench->app, tx, &share);
+        enum assent_result result =
+            commit ? bench->handlers->commit(bench->app, tx, &share) : bench->handlers->abort(bench->app, tx, &share);
         cr_assert_eq(assent_store_leave(bench->store), ASSENT_OK);
         cr_assert_eq(result == ASSENT_RESULT_DONE ? assent_store_release(bench->store)
                                                   : assent_store_undo(bench->store),

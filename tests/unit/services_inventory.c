@@ -42,9 +42,8 @@ Test(inventory, the_last_piece_is_reserved_and_shipped)
         cr_assert_str_eq(bench_rows(&bench, STATE), "desk|2|2 lamp|20|1");
         cr_assert_eq(bench_decide(&bench, 1, 0, true), ASSENT_RESULT_DONE);
         cr_assert_str_eq(bench_rows(&bench, STATE), "desk|0|0 lamp|19|0");
-        cr_assert_str_eq(
-            bench_rows(&bench, "SELECT line, sku, quantity FROM shipments ORDER BY line"),
-            "0|desk|2 1|lamp|1");
+        cr_assert_str_eq(bench_rows(&bench, "SELECT line, sku, quantity FROM shipments ORDER BY line"),
+                         "0|desk|2 1|lamp|1");
         cr_assert_str_eq(bench_rows(&bench, "SELECT count(*) FROM reservations"), "0");
         cr_assert_eq(bench_decide(&bench, 1, 0, true), ASSENT_RESULT_RETRY);
         cr_assert_str_eq(bench_rows(&bench, STATE), "desk|0|0 lamp|19|0");
@@ -76,23 +75,17 @@ Test(inventory, abort_releases_everything)
         cr_assert_eq(bench_decide(&bench, 1, 0, false), ASSENT_RESULT_DONE);
         cr_assert_str_eq(bench_rows(&bench, STATE), "desk|2|0 lamp|20|0");
         cr_assert_str_eq(
-            bench_rows(
-                &bench,
-                "SELECT count(*) FROM reservations UNION ALL SELECT count(*) FROM shipments"),
-            "0 0");
+            bench_rows(&bench, "SELECT count(*) FROM reservations UNION ALL SELECT count(*) FROM shipments"), "0 0");
 }
 
 Test(inventory, bad_payloads_are_refused_with_a_reason)
 {
         refuses("{\"items\":[]}", "items is not an array of 1 to 100 lines");
-        refuses("{\"items\":[{\"sku\":\"lamp\"}]}",
-                "line 0 of items is not {\"sku\", \"quantity\"}");
-        refuses("{\"items\":[{\"sku\":\"lamp\",\"quantity\":0}]}",
-                "quantity is 0, 1 to 1000000000 are allowed");
+        refuses("{\"items\":[{\"sku\":\"lamp\"}]}", "line 0 of items is not {\"sku\", \"quantity\"}");
+        refuses("{\"items\":[{\"sku\":\"lamp\",\"quantity\":0}]}", "quantity is 0, 1 to 1000000000 are allowed");
         refuses("{\"items\":[{\"sku\":\"lamp\",\"quantity\":1000000001}]}",
                 "quantity is 1000000001, 1 to 1000000000 are allowed");
-        refuses("{\"items\":[{\"sku\":\"lamp\",\"quantity\":1000000000}]}",
-                "20 of 'lamp' left, 1000000000 wanted");
+        refuses("{\"items\":[{\"sku\":\"lamp\",\"quantity\":1000000000}]}", "20 of 'lamp' left, 1000000000 wanted");
         refuses("{\"items\":[{\"sku\":\"sofa\",\"quantity\":1}]}", "unknown sku 'sofa'");
 }
 
@@ -103,8 +96,8 @@ static int reserve_lines(uint8_t txn, int lines)
         size_t used = (size_t)snprintf(payload, sizeof payload, "{\"items\":[");
 
         for (int i = 0; i < lines; i++)
-                used += (size_t)snprintf(payload + used, sizeof payload - used,
-                                         "%s{\"sku\":\"bolt\",\"quantity\":1}", i ? "," : "");
+                used += (size_t)snprintf(payload + used, sizeof payload - used, "%s{\"sku\":\"bolt\",\"quantity\":1}",
+                                         i ? "," : "");
         snprintf(payload + used, sizeof payload - used, "]}");
         return reserve(txn, payload);
 }
@@ -114,6 +107,5 @@ Test(inventory, a_hundred_lines_are_taken_and_one_more_is_refused)
         cr_assert_eq(reserve_lines(1, 100), ASSENT_VOTE_YES);
         cr_assert_eq(reserve_lines(2, 101), ASSENT_VOTE_NO);
         cr_assert_str_eq(bench.reason, "items is not an array of 1 to 100 lines");
-        cr_assert_str_eq(bench_rows(&bench, "SELECT reserved FROM stock WHERE sku = 'bolt'"),
-                         "100");
+        cr_assert_str_eq(bench_rows(&bench, "SELECT reserved FROM stock WHERE sku = 'bolt'"), "100");
 }

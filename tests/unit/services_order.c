@@ -3,9 +3,9 @@
 
 #include "../../consumers/order/order.c"
 
-#define PLACE(id)                                                                                  \
-        "{\"order_id\":\"" id "\",\"customer\":\"alice\",\"total_cents\":9900,\"items\":[{"        \
-                              "\"sku\":\"lamp\",\"quantity\":1}]}"
+#define PLACE(id)                                                                                                      \
+        "{\"order_id\":\"" id "\",\"customer\":\"alice\",\"total_cents\":9900,\"items\":[{"                            \
+        "\"sku\":\"lamp\",\"quantity\":1}]}"
 #define STATE "SELECT order_id, version, state, total_cents, items, updated_ms FROM orders"
 
 static struct order app;
@@ -26,8 +26,7 @@ TestSuite(order, .init = open_empty, .fini = close_all);
 
 static void refuses(const char *payload, const char *reason)
 {
-        cr_expect_eq(bench_prepare(&bench, 200, 0, "place", payload), ASSENT_VOTE_NO, "%s",
-                     payload);
+        cr_expect_eq(bench_prepare(&bench, 200, 0, "place", payload), ASSENT_VOTE_NO, "%s", payload);
         cr_expect_str_eq(bench.reason, reason);
 }
 
@@ -53,13 +52,11 @@ Test(order, placed_order_is_cancelled_by_abort_and_its_id_stays_used)
 
 Test(order, bad_payloads_are_refused_with_a_reason)
 {
-        refuses("{\"order_id\":\"o\"",
-                "payload is not JSON: '}' expected near end of file (byte 15)");
+        refuses("{\"order_id\":\"o\"", "payload is not JSON: '}' expected near end of file (byte 15)");
         refuses("{}", "order_id is missing");
         refuses("{\"order_id\":\"o\"}", "customer is missing");
         refuses("{\"order_id\":\"o\",\"customer\":\"a\"}", "total_cents is missing");
-        refuses("{\"order_id\":\"o\",\"customer\":\"a\",\"total_cents\":1}",
-                "items is not an array of 1 to 100 lines");
+        refuses("{\"order_id\":\"o\",\"customer\":\"a\",\"total_cents\":1}", "items is not an array of 1 to 100 lines");
         refuses("{\"order_id\":\"o\",\"customer\":\"a\",\"total_cents\":1,\"items\":[1]}",
                 "line 0 of items is not {\"sku\", \"quantity\"}");
         cr_assert_eq(bench_prepare(&bench, 1, 0, "", "{}"), ASSENT_VOTE_NO);

@@ -4,8 +4,8 @@
 
 #include "../../consumers/payment/payment.c"
 
-#define STATE                                                                                      \
-        "SELECT account, balance_cents, held_cents FROM accounts WHERE account IN ('alice', "      \
+#define STATE                                                                                                          \
+        "SELECT account, balance_cents, held_cents FROM accounts WHERE account IN ('alice', "                          \
         "'bob', 'shop')"
 
 static struct payment app;
@@ -43,10 +43,8 @@ Test(payment, all_of_the_balance_is_held_then_moved_once)
         cr_assert_str_eq(bench_rows(&bench, STATE), "alice|50000|0 bob|4000|4000 shop|0|0");
         cr_assert_eq(bench_decide(&bench, 1, 0, true), ASSENT_RESULT_DONE);
         cr_assert_str_eq(bench_rows(&bench, STATE), "alice|50000|0 bob|0|0 shop|4000|0");
-        cr_assert_str_eq(
-            bench_rows(&bench,
-                       "SELECT branch, account, amount_cents, payee, applied_ms FROM ledger"),
-            "0|bob|4000|shop|1700000000000");
+        cr_assert_str_eq(bench_rows(&bench, "SELECT branch, account, amount_cents, payee, applied_ms FROM ledger"),
+                         "0|bob|4000|shop|1700000000000");
         /* The framework never calls it twice; if somebody did, nothing would move. */
         cr_assert_eq(bench_decide(&bench, 1, 0, true), ASSENT_RESULT_RETRY);
         cr_assert_str_eq(bench_rows(&bench, STATE), "alice|50000|0 bob|0|0 shop|4000|0");
@@ -68,27 +66,20 @@ Test(payment, what_is_held_cannot_be_held_again)
 
 Test(payment, abort_releases_the_hold_and_leaves_no_ledger_row)
 {
-        cr_assert_eq(charge(1, "{\"account\":\"alice\",\"amount_cents\":100,\"payee\":\"bob\"}"),
-                     ASSENT_VOTE_YES);
+        cr_assert_eq(charge(1, "{\"account\":\"alice\",\"amount_cents\":100,\"payee\":\"bob\"}"), ASSENT_VOTE_YES);
         cr_assert_eq(bench_decide(&bench, 1, 0, false), ASSENT_RESULT_DONE);
         cr_assert_str_eq(bench_rows(&bench, STATE), "alice|50000|0 bob|4000|0 shop|0|0");
-        cr_assert_str_eq(
-            bench_rows(&bench, "SELECT count(*) FROM ledger UNION ALL SELECT count(*) FROM holds"),
-            "0 0");
+        cr_assert_str_eq(bench_rows(&bench, "SELECT count(*) FROM ledger UNION ALL SELECT count(*) FROM holds"), "0 0");
 }
 
 Test(payment, amounts_outside_their_limits_are_refused)
 {
-        refuses("{\"account\":\"alice\",\"amount_cents\":0}",
-                "amount_cents is 0, 1 to 1000000000000 are allowed");
-        refuses("{\"account\":\"alice\",\"amount_cents\":-5}",
-                "amount_cents is -5, 1 to 1000000000000 are allowed");
-        refuses("{\"account\":\"alice\",\"amount_cents\":1000000000000}",
-                "balance 500.00 is short of 10000000000.00");
+        refuses("{\"account\":\"alice\",\"amount_cents\":0}", "amount_cents is 0, 1 to 1000000000000 are allowed");
+        refuses("{\"account\":\"alice\",\"amount_cents\":-5}", "amount_cents is -5, 1 to 1000000000000 are allowed");
+        refuses("{\"account\":\"alice\",\"amount_cents\":1000000000000}", "balance 500.00 is short of 10000000000.00");
         refuses("{\"account\":\"alice\",\"amount_cents\":1000000000001}",
                 "amount_cents is 1000000000001, 1 to 1000000000000 are allowed");
-        refuses("{\"account\":\"alice\",\"amount_cents\":99.0}",
-                "amount_cents is not a whole number");
+        refuses("{\"account\":\"alice\",\"amount_cents\":99.0}", "amount_cents is not a whole number");
         refuses("{\"account\":\"alice\",\"amount_cents\":99999999999999999999}",
                 "payload is not JSON: too big integer near '99999999999999999999' (byte 54)");
 }
@@ -99,18 +90,14 @@ Test(payment, bad_payloads_are_refused_with_a_reason)
         refuses("[]", "payload is not a JSON object");
         refuses("{}", "account is missing");
         refuses("{\"account\":7}", "account is not a text");
-        refuses("{\"account\":\"\",\"amount_cents\":1}",
-                "account has 0 bytes, 1 to 64 are allowed");
+        refuses("{\"account\":\"\",\"amount_cents\":1}", "account has 0 bytes, 1 to 64 are allowed");
         refuses("{\"account\":\"bob\"}", "amount_cents is missing");
-        refuses("{\"account\":\"bob\",\"amount_cents\":1,\"tip\":1}",
-                "payload has an unknown field 'tip'");
+        refuses("{\"account\":\"bob\",\"amount_cents\":1,\"tip\":1}", "payload has an unknown field 'tip'");
         refuses("{\"account\":\"bob\",\"account\":\"alice\",\"amount_cents\":1}",
                 "payload is not JSON: duplicate object key near '\"account\"' (byte 26)");
         refuses("{\"account\":\"carol\",\"amount_cents\":1}", "unknown account 'carol'");
-        refuses("{\"account\":\"bob\",\"amount_cents\":1,\"payee\":\"carol\"}",
-                "unknown payee 'carol'");
-        refuses("{\"account\":\"bob\",\"amount_cents\":1,\"payee\":\"bob\"}",
-                "account and payee are both 'bob'");
+        refuses("{\"account\":\"bob\",\"amount_cents\":1,\"payee\":\"carol\"}", "unknown payee 'carol'");
+        refuses("{\"account\":\"bob\",\"amount_cents\":1,\"payee\":\"bob\"}", "account and payee are both 'bob'");
         cr_assert_eq(bench_prepare(&bench, 1, 0, "refund", "{}"), ASSENT_VOTE_NO);
         cr_assert_str_eq(bench.reason, "unknown kind 'refund', known is 'charge'");
 }
@@ -132,12 +119,10 @@ Test(payment, names_at_the_limit_are_looked_up_and_one_past_it_refused)
 
 Test(payment, two_branches_of_one_transaction_are_two_charges)
 {
-        cr_assert_eq(
-            bench_prepare(&bench, 1, 0, "charge", "{\"account\":\"bob\",\"amount_cents\":1}"),
-            ASSENT_VOTE_YES);
-        cr_assert_eq(
-            bench_prepare(&bench, 1, 63, "charge", "{\"account\":\"bob\",\"amount_cents\":2}"),
-            ASSENT_VOTE_YES);
+        cr_assert_eq(bench_prepare(&bench, 1, 0, "charge", "{\"account\":\"bob\",\"amount_cents\":1}"),
+                     ASSENT_VOTE_YES);
+        cr_assert_eq(bench_prepare(&bench, 1, 63, "charge", "{\"account\":\"bob\",\"amount_cents\":2}"),
+                     ASSENT_VOTE_YES);
         cr_assert_eq(bench_decide(&bench, 1, 63, true), ASSENT_RESULT_DONE);
         cr_assert_str_eq(bench_rows(&bench, STATE), "alice|50000|0 bob|3998|1 shop|2|0");
         cr_assert_eq(bench_decide(&bench, 1, 0, true), ASSENT_RESULT_DONE);
@@ -156,8 +141,7 @@ Test(payment, a_second_start_seeds_nothing)
         cr_assert_eq(assent_store_commit(bench.store), ASSENT_OK);
         service_finalize(again.sql, PAYMENT_SQL_COUNT);
         cr_assert_str_eq(bench_rows(&bench, STATE), "alice|50000|0 bob|0|0 shop|4000|0");
-        cr_assert_str_eq(bench_rows(&bench,
-                                    "SELECT count(*), min(account), max(account) FROM accounts"
-                                    " WHERE account LIKE 'load-%'"),
+        cr_assert_str_eq(bench_rows(&bench, "SELECT count(*), min(account), max(account) FROM accounts"
+                                            " WHERE account LIKE 'load-%'"),
                          "1000|load-000|load-999");
 }
