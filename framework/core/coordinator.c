@@ -384,7 +384,7 @@ static void reject(struct assent_core *core, const struct assent_message *begin,
             .type = ASSENT_OUTCOME, .txn_id = begin->txn_id, .lamport = lamport_after(begin->lamport)};
         message.body.outcome.outcome = ASSENT_REJECTED;
         message.body.outcome.reason = assent_bytes_of(assent_verdict_name(verdict));
-        message.body.outcome.decided_at_ms = assent_core_tau(core);
+        message.body.outcome.decided_at_ms = core->tau_ms == TIME_BEFORE ? 0 : core->tau_ms;
         message.body.outcome.rejected_lane = core->lane;
         message.body.outcome.rejected_offset = core->offset;
         emit(core, &message);

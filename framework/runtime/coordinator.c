@@ -29,12 +29,13 @@
 #include "runtime/settings.h"
 
 #define SAMPLES_MAX      1024
-#define SERVICES_MAX     1024
+#define SERVICES_MAX     1000 /* one process's table of topics holds 1024 */
 #define ABSENT_MAX       64 /* services looked up in vain, remembered for ABSENT_MS */
 #define ABSENT_MS        1000
 #define RESEND_MS        1000 /* a refused decision is tried again so often (R18) */
 #define TICK_RETRY_MS    500
 #define TICK_BEHIND_MS   20
+#define SILENCE_MS       2000
 #define ELECTION_TRIES   10 /* a log end below N is looked at so often, ELECTION_WAIT_MS apart (R13) */
 #define ELECTION_WAIT_MS 300
 #define LOG_LINES_MAX    10 /* a second and verdict */
@@ -67,7 +68,7 @@ struct lane {
 
 struct service {
         char name[ASSENT_SERVICE_SIZE_MAX + 1];
-        int topic;
+        int topic, lanes; /* -1, 0: looked up in vain */
         int64_t expires_ms; /* of a finding in `absent` */
 };
 
@@ -186,42 +187,47 @@ static enum assent_err append_control(struct assent_coordinator *c, int32_t lane
         return ASSENT_OK;
 }
 
-/* The topic of a service, looked up in the cluster's metadata before the first publish to it, because sending to a typo might
- * create it (R18). -1: it does not exist. */
-static int service_topic(struct assent_coordinator *c, struct assent_bytes name)
+/* A service's topic, looked up in the cluster's metadata before the first publish to it, because sending to a typo might create
+ * it (R18). Its topic is -1 when it does not exist. */
+static const struct service *find_service(struct assent_coordinator *c, struct assent_bytes name)
 {
         for (size_t i = 0; i < c->services_count; i++)
                 if (strlen(c->services[i].name) == name.size && memcmp(c->services[i].name, name.data, name.size) == 0)
-                        return c->services[i].topic;
+                        return &c->services[i];
         int64_t now = assent_bus_monotonic_ms(c->bus);
         for (size_t i = 0; i < ABSENT_MAX; i++)
                 if (c->absent[i].expires_ms > now && strlen(c->absent[i].name) == name.size &&
                     memcmp(c->absent[i].name, name.data, name.size) == 0)
-                        return -1;
+                        return &c->absent[i];
 
+        static const struct service nowhere = {.topic = -1};
         struct service found = {.topic = -1, .expires_ms = now + ABSENT_MS};
         ASSENT_ASSERT(name.size < sizeof found.name);
         memcpy(found.name, name.data, name.size);
         char topic[ASSENT_TOPIC_SIZE_MAX];
         assent_topic_commands(c->config, name, topic);
-        int lanes;
         enum assent_err err;
-        while ((err = assent_bus_lookup(c->bus, topic, &lanes)) != ASSENT_OK && err != ASSENT_E_NOT_FOUND) {
+        while ((err = assent_bus_lookup(c->bus, topic, &found.lanes)) != ASSENT_OK && err != ASSENT_E_NOT_FOUND) {
                 if (c->stopping) {
                         fail(c, ASSENT_E_KAFKA, "stopped while looking up topic %s; what it was for is replayed", topic);
-                        return -1;
+                        return &nowhere;
                 }
                 assent_log(ASSENT_LOG_WARN, "topic lookup failed, trying again", ASSENT_TEXT("topic", topic),
                            ASSENT_TEXT("why", assent_bus_errmsg(c->bus)));
                 assent_bus_poll(c->bus, 200);
         }
-        if (err == ASSENT_OK && lanes == c->lanes_count && c->services_count < SERVICES_MAX)
-                found.topic = assent_bus_topic(c->bus, topic);
-        if (found.topic >= 0)
-                c->services[c->services_count++] = found;
-        else
-                c->absent[c->absent_next++ % ABSENT_MAX] = found;
-        return found.topic;
+        if (err == ASSENT_E_NOT_FOUND) {
+                struct service *absent = &c->absent[c->absent_next++ % ABSENT_MAX];
+                *absent = found;
+                return absent;
+        }
+        found.topic = c->services_count < SERVICES_MAX ? assent_bus_topic(c->bus, topic) : -1;
+        if (found.topic < 0) {
+                fail(c, ASSENT_E_MEMORY, "more than %d services in one prefix", SERVICES_MAX);
+                return &nowhere;
+        }
+        c->services[c->services_count] = found;
+        return &c->services[c->services_count++];
 }
 
 /* R18: a first-phase command that can never be delivered counts as delivered, and the log is asked to abort. A decision for a
@@ -246,9 +252,13 @@ static void emit(void *context, const struct assent_message *message)
                 return;
         int topic = c->outcomes_topic;
         if (message->type == ASSENT_COMMAND) {
-                topic = service_topic(c, message->body.command.service);
-                if (topic < 0) {
-                        undeliverable(lane, message, "no such topic, or with another number of lanes");
+                const struct service *service = find_service(c, message->body.command.service);
+                bool first = assent_phase_is_first(message->body.command.phase);
+                topic = service->topic;
+                /* A decision goes wherever somebody may be reading; a participant refuses to read other lanes than ours. */
+                if (topic < 0 || lane->number >= service->lanes || (first && service->lanes != c->lanes_count)) {
+                        if (!c->failed)
+                                undeliverable(lane, message, "no such topic, or with another number of lanes");
                         return;
                 }
         }
@@ -646,7 +656,9 @@ static enum assent_err tick_lane(struct lane *lane, int64_t now)
         if (now < lane->tick_after_ms || deadline_in(lane, now) > 0)
                 return ASSENT_OK;
         int64_t low, high;
-        if (assent_bus_watermarks(c->bus, c->inbox, lane->number, &low, &high) || high > lane->next) {
+        /* Foreign transactions leave markers that no reader gets: a silent lane is read to its end, whatever the offsets say. */
+        if (assent_bus_watermarks(c->bus, c->inbox, lane->number, &low, &high) ||
+            (high > lane->next && now - lane->last_record_ms < SILENCE_MS)) {
                 lane->tick_after_ms = now + TICK_BEHIND_MS;
                 return ASSENT_OK;
         }
@@ -704,6 +716,13 @@ static enum assent_err apply(struct lane *lane, const struct assent_record *reco
         ASSENT_CRASH_POINT(coordinator_after_step);
         if (c->failed)
                 return c->failed;
+        if (verdict == ASSENT_V_MALFORMED && !fault && message.type == ASSENT_CONTROL &&
+            message.body.control.kind == ASSENT_SETTINGS && !assent_core_settings(lane->core))
+                return fail(c, ASSENT_E_SETTINGS, /* R17: another build's rules; an old one must not evaluate them */
+                            "lane %" PRId32 " of %s, offset %" PRId64 ": the SETTINGS record \"%.*s\" is not one that this "
+                            "build (rules=%d schema=%d) can follow; use the build that the prefix was made with",
+                            lane->number, c->inbox, record->offset, (int)message.body.control.settings.size,
+                            (const char *)message.body.control.settings.data, ASSENT_RULES_VERSION, ASSENT_SCHEMA_VERSION);
         if (record->offset >= lane->emit_from)
                 note_verdict(lane, record, verdict, fault ? assent_decode_fault_name(fault) : assent_verdict_name(verdict));
         lane->next = record->offset + 1;

@@ -16,8 +16,9 @@ struct assent_open_branch {
         uint32_t position;      /* in the heap */
         uint32_t attempt;       /* INQUIREs sent */
         int64_t due_ms;         /* monotonic; INT64_MAX: nothing to do by time */
+        int64_t deadline_ms;    /* the branch's, as `due_ms` was reckoned from it */
         int64_t wait_ms;        /* the back-off */
-        int64_t inquire_offset; /* of the newest INQUIRE; -1: not known to be in the lane */
+        int64_t inquire_offset; /* of the newest INQUIRE; -1: not in the lane yet; INT64_MAX: there, offset unknown */
 };
 
 struct assent_open_branches {

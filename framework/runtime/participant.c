@@ -28,7 +28,8 @@
 #define FORGET_PASS_MS     10000 /* between two passes over the dedup log */
 #define OPEN_MEMORY_MAX    ((size_t)4 << 30) /* address space for open branches, not memory */
 #define GRACE_LEAST_MS     200   /* between an INQUIRE and the evaluation */
-#define LOG_LINES_MAX      10    /* a second and verdict */
+#define SILENCE_MS         2000
+#define LOG_LINES_MAX      10 /* a second and verdict */
 
 /* An acknowledged answer whose *unpublished* mark can go (P2). */
 struct mark {
@@ -119,8 +120,9 @@ static enum assent_err track(struct assent_participant *p, const struct assent_b
                 entry = assent_open_branches_add(&p->open, &row->txn_id, row->branch, row->lane);
         if (!entry)
                 return fail(p, ASSENT_E_MEMORY, "too many open branches (%zu)", assent_open_branches_count(&p->open));
-        if (entry->parked == (row->parked > 0) && entry->in_doubt == in_doubt)
+        if (entry->parked == (row->parked > 0) && entry->in_doubt == in_doubt && entry->deadline_ms == row->deadline_ms)
                 return ASSENT_OK;
+        entry->deadline_ms = row->deadline_ms; /* PRE_COMMIT brings a later one */
         entry->parked = row->parked > 0;
         entry->in_doubt = in_doubt;
         entry->wait_ms = 0;
@@ -193,7 +195,7 @@ static void delivered(void *context, const struct assent_report *report)
                 struct assent_open_branch *entry =
                         assent_open_branches_find(&p->open, &message.txn_id, (uint16_t)message.body.control.branch);
                 if (entry)
-                        entry->inquire_offset = report->offset >= 0 ? report->offset : INT64_MAX - 1;
+                        entry->inquire_offset = report->offset >= 0 ? report->offset : INT64_MAX;
                 return;
         }
         if (p->marks_count == p->marks_max) {
@@ -564,18 +566,19 @@ static enum assent_err commit_cut_off(struct assent_participant *p, const struct
 struct doubt {
         bool checked, cut_off, behind;
         struct assent_uuid eldest;
-        int64_t end; /* -1: nothing to evaluate */
+        int64_t newest; /* INQUIRE among them; -1: nothing to evaluate */
 };
 
-/* Before asking, everything that was already said must have been read (P10). */
+/* Before asking, everything that was already said must have been read (P10). A lane that has been silent for long is read to
+ * its end, whatever the offsets say: foreign transactions leave markers that no reader gets. */
 static void check_lane(struct assent_participant *p, int32_t number, struct doubt *doubt)
 {
         const struct assent_intake_lane *lane = assent_intake_lane(p->intake, number);
         int64_t low, high;
         doubt->checked = true;
-        doubt->end = -1;
+        doubt->newest = -1;
         doubt->cut_off = assent_bus_watermarks(p->bus, p->commands, number, &low, &high) != ASSENT_OK;
-        doubt->behind = !doubt->cut_off && lane->read_next < high;
+        doubt->behind = !doubt->cut_off && lane->read_next < high && now_ms(p) - lane->last_record_ms < SILENCE_MS;
 }
 
 static enum assent_err resolve_doubt(struct assent_participant *p, struct assent_open_branch *entry, struct doubt *doubt)
@@ -590,10 +593,10 @@ static enum assent_err resolve_doubt(struct assent_participant *p, struct assent
                 return doubt->cut_off && p->cut_off_commits ? commit_cut_off(p, entry) : ASSENT_OK;
         }
         if (entry->inquire_offset >= 0) {
-                if (doubt->end < 0 || memcmp(&entry->txn_id, &doubt->eldest, sizeof entry->txn_id) < 0)
+                if (doubt->newest < 0 || memcmp(&entry->txn_id, &doubt->eldest, sizeof entry->txn_id) < 0)
                         doubt->eldest = entry->txn_id;
-                if (entry->inquire_offset + 1 > doubt->end)
-                        doubt->end = entry->inquire_offset + 1;
+                if (entry->inquire_offset > doubt->newest)
+                        doubt->newest = entry->inquire_offset;
                 entry->inquire_offset = -1; /* undecided there: asked again after the back-off */
                 assent_open_branches_due(&p->open, entry, now_ms(p) + back_off(p, entry, p->grace_ms + GRACE_LEAST_MS));
                 return ASSENT_OK;
@@ -622,8 +625,9 @@ static enum assent_err run_due(struct assent_participant *p)
                         assent_open_branches_due(&p->open, entry, now + back_off(p, entry, p->retry_ms));
         }
         for (int32_t i = 0; i < assent_intake_lanes(p->intake) && !p->failed; i++)
-                if (doubts[i].checked && doubts[i].end >= 0)
-                        evaluate(p, i, &doubts[i].eldest, doubts[i].end);
+                if (doubts[i].checked && doubts[i].newest >= 0)
+                        evaluate(p, i, &doubts[i].eldest,
+                                 doubts[i].newest == INT64_MAX ? -1 : doubts[i].newest + 1);
         return p->failed;
 }
 
@@ -636,6 +640,7 @@ struct forgetting {
         } keys[FORGET_ROWS_MAX];
         size_t count, seen;
         struct assent_uuid last;
+        int64_t newest_ms; /* the greatest τ of all lanes */
         bool young;
 };
 
@@ -647,7 +652,7 @@ static bool consider(void *context, const struct assent_branch_row *row)
         f->seen++;
         f->last = row->txn_id;
         int64_t tau = lane ? lane->position.tau_ms : INT64_MIN;
-        if (lane && tau != INT64_MIN && assent_txn_id_birth_ms(&row->txn_id) > tau - p->horizon_ms) {
+        if (assent_txn_id_birth_ms(&row->txn_id) > f->newest_ms - p->horizon_ms) {
                 f->young = true; /* keys are in time order: nothing after it is old enough */
                 return false;
         }
@@ -663,6 +668,11 @@ static enum assent_err forget(struct assent_participant *p)
         struct forgetting *f = calloc(1, sizeof *f);
         ASSENT_ASSERT(f);
         f->p = p;
+        for (int32_t i = 0; i < assent_intake_lanes(p->intake); i++) {
+                const struct assent_intake_lane *lane = assent_intake_lane(p->intake, i);
+                if (lane && lane->position.tau_ms > f->newest_ms)
+                        f->newest_ms = lane->position.tau_ms;
+        }
         enum assent_err err = assent_store_branch_scan(p->store, -1, &p->forget_from, FORGET_ROWS_MAX, consider, f);
         if (!err && f->count)
                 err = need_tx(p);

@@ -5,13 +5,22 @@
 #include <string.h>
 
 #include "base/panic.h"
+#include "core/ids.h"
 
 struct search {
         struct assent_decisions *out;
+        int64_t birth_ms; /* nothing born before counts */
+        int32_t lane;
         const struct assent_open_branches *doubted;
         struct assent_bytes service;
         size_t wanted;
 };
+
+static bool asked_about(const struct search *search, const struct assent_open_branch *entry)
+{
+        return entry && entry->in_doubt && entry->lane == search->lane &&
+               assent_txn_id_birth_ms(&entry->txn_id) >= search->birth_ms;
+}
 
 /* The decision is taken from the emission, not from the state: R11 may forget it in the very step that decides. */
 static void keep_decision(void *context, const struct assent_message *message)
@@ -22,9 +31,8 @@ static void keep_decision(void *context, const struct assent_message *message)
             message->body.command.service.size != search->service.size ||
             memcmp(message->body.command.service.data, search->service.data, search->service.size) != 0)
                 return;
-        struct assent_open_branch *entry =
-                assent_open_branches_find(search->doubted, &message->txn_id, message->body.command.branch);
-        if (!entry || !entry->in_doubt)
+        if (!asked_about(search,
+                         assent_open_branches_find(search->doubted, &message->txn_id, message->body.command.branch)))
                 return;
         for (size_t i = 0; i < out->count; i++) /* R10 emits again: the first one is the decision */
                 if (out->commands[i].body.command.branch == message->body.command.branch &&
@@ -55,9 +63,13 @@ enum assent_err assent_terminate(struct assent_bus *bus, struct assent_codec *co
                                  const struct assent_open_branches *doubted, struct assent_decisions *out)
 {
         memset(out, 0, sizeof *out);
-        struct search search = {.out = out, .doubted = doubted, .service = service};
+        struct search search = {.out = out,
+                                .birth_ms = assent_txn_id_birth_ms(first),
+                                .lane = assent_lane_of(first, settings->lanes),
+                                .doubted = doubted,
+                                .service = service};
         for (size_t i = 0; i < assent_open_branches_count(doubted); i++)
-                search.wanted += assent_open_branches_at(doubted, i)->in_doubt;
+                search.wanted += asked_about(&search, assent_open_branches_at(doubted, i));
         struct assent_story story = {.settings = settings,
                                      .txn_id = *first,
                                      .end_offset = end_offset,
@@ -65,7 +77,6 @@ enum assent_err assent_terminate(struct assent_bus *bus, struct assent_codec *co
                                      .more = more,
                                      .context = &search};
         enum assent_err err = assent_lane_story(bus, codec, config, &story);
-        out->reached_end = story.next >= end_offset;
         if (!err && story.cut) {
                 err = ASSENT_E_POSITION;
                 out->count = 0;

@@ -9,12 +9,13 @@
 struct assent_decisions {
         struct assent_message *commands; /* service: the caller's; no kind, no payload */
         size_t count, capacity;
-        bool reached_end; /* read to end_offset, so what was not found is not decided there */
         char errmsg[ASSENT_LANES_ERRMSG_SIZE_MAX];
 };
 
-/* Reads from `first` (the least txn id in doubt) to `end_offset` (not included). `doubted` says which branches are asked
- * about. The first decision command for `service` and each such branch is kept. Blocks. Returns ASSENT_OK, ASSENT_E_BROKER,
+/* Reads from birth(first) − S to `end_offset` (not included; -1: the high watermark). `doubted` says which branches are asked
+ * about. The first decision command for `service` and each such branch is kept, if its transaction is not older than `first`:
+ * about an older one this reading is not to be believed, because it begins too late and has no floor, so a begin that was
+ * sent again would look new in it. Blocks. Returns ASSENT_OK, ASSENT_E_BROKER,
  * ASSENT_E_POSITION (the log starts too late to tell), ASSENT_E_KAFKA, ASSENT_E_MEMORY. */
 enum assent_err assent_terminate(struct assent_bus *bus, struct assent_codec *codec, const struct assent_config *config,
                                  const struct assent_settings *settings, struct assent_bytes service,

@@ -130,7 +130,7 @@ static void close_all(void)
         for (int service = 0; service < AUDIT_SERVICES; service++) {
                 bench_close(&benches[service]);
                 for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-                        char path[sizeof paths[0] + 8];
+                        char path[sizeof paths + 8];
                         snprintf(path, sizeof path, "%s%s", paths[service], ends[i]);
                         unlink(path);
                 }
