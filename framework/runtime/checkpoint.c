@@ -33,6 +33,9 @@ bool assent_checkpoint_parse(struct assent_bytes text, int64_t start, struct ass
                             &out->next, &out->tau_ms, &out->digest, &settings);
         if (fields != 3 || settings < 0 || out->next < start || start < 0)
                 return false;
+        bool before_all = out->tau_ms == INT64_MIN; /* only a start at 0 has no time before it */
+        if (before_all ? start > 0 : out->tau_ms < 0 || out->tau_ms >= INT64_C(1) << 48)
+                return false;
         out->has_settings = strcmp(copy + settings, "none") != 0;
         if (out->has_settings && !assent_settings_parse(assent_bytes_of(copy + settings), &out->settings))
                 return false;

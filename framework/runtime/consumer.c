@@ -225,6 +225,7 @@ static enum assent_err open_all(struct assent_consumer *c)
                                                      .group = c->options.group,
                                                      .lanes = lanes,
                                                      .incarnation = assent_store_identity(c->store, "incarnation"),
+                                                     .any_time = true,
                                                      .process = process,
                                                      .context = c};
         err = assent_intake_open(&intake, &c->intake);

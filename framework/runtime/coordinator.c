@@ -36,6 +36,7 @@
 #define TICK_RETRY_MS    500
 #define TICK_BEHIND_MS   20
 #define SILENCE_MS       2000
+#define FLUSH_MS         2000
 #define ELECTION_TRIES   10 /* a log end below N is looked at so often, ELECTION_WAIT_MS apart (R13) */
 #define ELECTION_WAIT_MS 300
 #define LOG_LINES_MAX    10 /* a second and verdict */
@@ -72,7 +73,7 @@ struct service {
         int64_t expires_ms; /* of a finding in `absent` */
 };
 
-/* Something to append later: a CANCEL with its reason, or, without one, a refused record to send again. */
+/* Something to append later: a CANCEL with its reason, or, without one, a refused record to send again until it is taken. */
 struct errand {
         struct errand *next;
         int64_t due_ms;
@@ -80,7 +81,9 @@ struct errand {
         const char *reason;
         struct assent_uuid txn_id;
         int topic;
-        uint64_t tag;
+        int64_t source; /* the offset that it follows from: N waits there (R18) */
+        uint64_t sequence;
+        bool sent; /* and not reported yet */
         size_t key_size, value_size;
         char bytes[]; /* key, value */
 };
@@ -103,7 +106,8 @@ struct assent_coordinator {
         struct service services[SERVICES_MAX], absent[ABSENT_MAX];
         size_t services_count, absent_next;
         struct errand *errands;
-        uint64_t undeliverable;
+        uint64_t errands_sequence, undeliverable;
+        bool flush_failed; /* at a revoke: the other lanes need not try */
         volatile int stopping;
         enum assent_err failed; /* found inside a callback; step returns it */
         char errmsg[2048];
@@ -140,12 +144,13 @@ static void cancel_later(struct assent_coordinator *c, int32_t lane, const struc
         errand->reason = reason;
 }
 
-static void resend_later(struct assent_coordinator *c, const struct assent_report *report)
+static void resend_later(struct assent_coordinator *c, const struct assent_report *report, int64_t source)
 {
         struct errand *errand = errand_new(c, report->lane, report->key.size + report->value.size);
         errand->due_ms = assent_bus_monotonic_ms(c->bus) + RESEND_MS;
         errand->topic = report->topic;
-        errand->tag = report->tag;
+        errand->source = source;
+        errand->sequence = c->errands_sequence++;
         errand->key_size = report->key.size;
         errand->value_size = report->value.size;
         memcpy(errand->bytes, report->key.data, report->key.size);
@@ -274,20 +279,36 @@ static void emit(void *context, const struct assent_message *message)
         }
 }
 
-/* A tracked send was refused for good. */
+/* A tracked send was refused for good. It leaves the tracker: what cannot be sent must not hold up the ring. */
 static void refused(struct assent_coordinator *c, struct lane *lane, const struct assent_report *report)
 {
         struct assent_message message;
         bool decoded = assent_codec_decode(c->peek, report->value, &message) == ASSENT_DECODE_NONE;
         ASSENT_ASSERT(decoded); /* we wrote it */
+        int64_t source = assent_tracker_offset(&lane->sent, assent_tag_sequence(report->tag));
+        assent_tracker_ack(&lane->sent, assent_tag_sequence(report->tag));
         if (message.type == ASSENT_COMMAND && assent_phase_is_first(message.body.command.phase)) {
-                assent_tracker_ack(&lane->sent, assent_tag_sequence(report->tag));
                 undeliverable(lane, &message, assent_err_text(report->err));
                 return;
         }
         assent_log(ASSENT_LOG_ERROR, "a decision was refused; N waits, trying again", ASSENT_INT("lane", lane->number),
                    ASSENT_UUID("txn", &message.txn_id), ASSENT_TEXT("why", assent_err_text(report->err)));
-        resend_later(c, report);
+        resend_later(c, report, source);
+}
+
+static void errand_reported(struct assent_coordinator *c, const struct assent_report *report)
+{
+        for (struct errand **link = &c->errands; *link; link = &(*link)->next) {
+                struct errand *errand = *link;
+                if (errand->reason || !errand->sent || errand->sequence != assent_tag_sequence(report->tag))
+                        continue;
+                errand->sent = false;
+                if (!report->err) {
+                        *link = errand->next;
+                        free(errand);
+                }
+                return;
+        }
 }
 
 static void delivered(void *context, const struct assent_report *report)
@@ -295,6 +316,8 @@ static void delivered(void *context, const struct assent_report *report)
         struct assent_coordinator *c = context;
         if (report->err == ASSENT_E_KAFKA && !c->failed)
                 fail(c, report->err, "the Kafka producer failed for good: %s", assent_bus_errmsg(c->bus));
+        if (assent_tag_kind(report->tag) == ASSENT_TAG_UNTRACKED)
+                errand_reported(c, report);
         if (assent_tag_kind(report->tag) != ASSENT_TAG_TRACKED) {
                 if (report->err)
                         assent_log(ASSENT_LOG_WARN, "record not delivered", ASSENT_INT("lane", report->lane),
@@ -308,50 +331,75 @@ static void delivered(void *context, const struct assent_report *report)
                 refused(c, lane, report);
 }
 
-static void send_again(struct assent_coordinator *c, const struct errand *errand)
+/* R18: a decision is dropped only if its topic does not exist. Asked at most once in RESEND_MS and service. */
+static bool topic_gone(struct assent_coordinator *c, int topic_handle, int64_t now)
 {
-        struct lane *lane = &c->lanes[assent_tag_lane(errand->tag)];
         for (size_t i = 0; i < c->services_count; i++) {
-                char topic[ASSENT_TOPIC_SIZE_MAX];
-                int lanes;
-                if (c->services[i].topic != errand->topic)
+                struct service *service = &c->services[i];
+                if (service->topic != topic_handle)
                         continue;
-                assent_topic_commands(c->config, assent_bytes_of(c->services[i].name), topic);
-                if (assent_bus_lookup(c->bus, topic, &lanes) != ASSENT_E_NOT_FOUND)
-                        continue;
-                assent_log(ASSENT_LOG_ERROR, "decision dropped: its topic does not exist", ASSENT_TEXT("topic", topic),
-                           ASSENT_INT("lane", lane->number));
-                c->undeliverable++;
-                assent_tracker_ack(&lane->sent, assent_tag_sequence(errand->tag));
-                return;
+                if (service->expires_ms <= now) {
+                        char topic[ASSENT_TOPIC_SIZE_MAX];
+                        int lanes = 0;
+                        assent_topic_commands(c->config, assent_bytes_of(service->name), topic);
+                        enum assent_err err = assent_bus_lookup(c->bus, topic, &lanes);
+                        service->lanes = err == ASSENT_E_NOT_FOUND ? 0 : err ? service->lanes : lanes;
+                        service->expires_ms = now + RESEND_MS;
+                }
+                return service->lanes == 0;
         }
-        const struct assent_outgoing outgoing = {.topic = errand->topic,
-                                                 .lane = errand->lane,
-                                                 .key = {errand->bytes, errand->key_size},
-                                                 .value = {errand->bytes + errand->key_size, errand->value_size},
-                                                 .tag = errand->tag};
+        return false;
+}
+
+/* True: the errand is done with. */
+static bool send_again(struct assent_coordinator *c, struct errand *errand, int64_t now)
+{
+        if (topic_gone(c, errand->topic, now)) {
+                assent_log(ASSENT_LOG_ERROR, "decision dropped: its topic does not exist", ASSENT_INT("lane", errand->lane),
+                           ASSENT_BYTES("txn", ((struct assent_bytes){errand->bytes, errand->key_size})));
+                c->undeliverable++;
+                return true;
+        }
+        const struct assent_outgoing outgoing = {
+                .topic = errand->topic,
+                .lane = errand->lane,
+                .key = {errand->bytes, errand->key_size},
+                .value = {errand->bytes + errand->key_size, errand->value_size},
+                .tag = assent_tag(ASSENT_TAG_UNTRACKED, errand->lane, errand->sequence)};
+        errand->sent = true;
+        errand->due_ms = now + RESEND_MS;
         enum assent_err err = assent_send(c->bus, &outgoing);
-        if (err)
+        if (err == ASSENT_E_TOO_LARGE)
+                errand->sent = false;
+        else if (err)
                 fail(c, err, "sending again to lane %" PRId32 ": %s", errand->lane, assent_bus_errmsg(c->bus));
+        return false;
 }
 
 static void run_errands(struct assent_coordinator *c, int64_t now)
 {
-        struct errand *list = c->errands;
-        c->errands = NULL; /* what comes up meanwhile waits for the next turn */
-        while (list) {
-                struct errand *errand = list;
-                list = errand->next;
-                if (errand->due_ms > now) {
-                        errand->next = c->errands;
-                        c->errands = errand;
-                        continue;
+        /* Reports come while this sends: what is on its way must be in the list, and the list is walked anew after each. */
+        for (bool again = true; again && !c->failed;) {
+                again = false;
+                for (struct errand **link = &c->errands; *link; link = &(*link)->next) {
+                        struct errand *errand = *link;
+                        if (errand->sent || errand->due_ms > now)
+                                continue;
+                        bool done = errand->reason != NULL;
+                        if (done) {
+                                *link = errand->next;
+                                append_control(c, errand->lane, ASSENT_CANCEL, &errand->txn_id, errand->reason);
+                        } else if (send_again(c, errand, now)) {
+                                for (link = &c->errands; *link != errand;)
+                                        link = &(*link)->next;
+                                *link = errand->next;
+                                done = true;
+                        }
+                        if (done)
+                                free(errand);
+                        again = true;
+                        break;
                 }
-                if (errand->reason)
-                        append_control(c, errand->lane, ASSENT_CANCEL, &errand->txn_id, errand->reason);
-                else
-                        send_again(c, errand);
-                free(errand);
         }
 }
 
@@ -470,13 +518,15 @@ static enum assent_err check_log(struct lane *lane, int64_t start, int64_t next)
         return ASSENT_OK;
 }
 
-/* A lane that this owner kept: go on from where it stands, silently up to what another owner has done meanwhile. */
+/* A lane that this owner kept: go on from where it stands, silently up to what another owner has done meanwhile. False: it must
+ * be replayed, or c->failed says why not. */
 static bool lane_resume(struct lane *lane, const struct assent_checkpoint *checkpoint)
 {
         struct assent_coordinator *c = lane->owner;
         int64_t low, high, now = assent_bus_monotonic_ms(c->bus);
         if (!lane->core || now - lane->revoked_ms > c->settings.window_ms ||
-            assent_bus_watermarks(c->bus, c->inbox, lane->number, &low, &high) || low > lane->next || high < lane->next)
+            assent_bus_watermarks(c->bus, c->inbox, lane->number, &low, &high) || low > lane->next ||
+            (high < lane->next && check_log(lane, low, lane->next)))
                 return false;
         if (checkpoint && checkpoint->next > lane->next) {
                 lane->emit_from = checkpoint->next;
@@ -525,7 +575,9 @@ static enum assent_err lane_assigned(void *context, int32_t number, const struct
         enum assent_err err = ASSENT_OK;
         lane->taken_ms = lane->last_record_ms = assent_bus_monotonic_ms(c->bus);
         if (!lane_resume(lane, has_checkpoint ? &checkpoint : NULL)) {
-                if (has_checkpoint) {
+                if (c->failed) {
+                        err = c->failed;
+                } else if (has_checkpoint) {
                         err = lane_replay(lane, &checkpoint);
                 } else {
                         err = check_log(lane, 0, 0);
@@ -536,6 +588,7 @@ static enum assent_err lane_assigned(void *context, int32_t number, const struct
                                 assent_log(ASSENT_LOG_INFO, "lane taken, no checkpoint", ASSENT_INT("lane", number));
                 }
         }
+        c->flush_failed = false;
         lane->held = !err;
         lane->has_candidate = false;
         lane->tick_after_ms = 0;
@@ -594,6 +647,9 @@ static void commit_candidate(struct lane *lane, int64_t now, bool wait)
         struct assent_coordinator *c = lane->owner;
         if (assent_tracker_low(&lane->sent, lane->candidate.next) < lane->candidate.next)
                 return;
+        for (const struct errand *errand = c->errands; errand; errand = errand->next)
+                if (!errand->reason && errand->lane == lane->number && errand->source < lane->candidate.next)
+                        return; /* R18: N waits */
         char text[ASSENT_CHECKPOINT_SIZE_MAX];
         size_t size = assent_checkpoint_format(&lane->candidate, text);
         ASSENT_CRASH_POINT(coordinator_before_checkpoint);
@@ -627,7 +683,9 @@ static void lane_revoked(void *context, int32_t number, bool lost)
                 return;
         lane->revoked_ms = assent_bus_monotonic_ms(c->bus);
         if (!lost && !c->failed && !lane->proving && lane->next >= lane->emit_from) {
-                assent_bus_flush(c->bus, 2000);
+                bool pending = assent_tracker_low(&lane->sent, INT64_MAX) != INT64_MAX;
+                if (pending && !c->flush_failed)
+                        c->flush_failed = assent_bus_flush(c->bus, FLUSH_MS) != ASSENT_OK;
                 if (lane->next != lane->committed_next && lane->next > 0) {
                         take_candidate(lane, lane->revoked_ms);
                         commit_candidate(lane, lane->revoked_ms, true);
@@ -657,12 +715,14 @@ static enum assent_err tick_lane(struct lane *lane, int64_t now)
                 return ASSENT_OK;
         int64_t low, high;
         /* Foreign transactions leave markers that no reader gets: a silent lane is read to its end, whatever the offsets say. */
-        if (assent_bus_watermarks(c->bus, c->inbox, lane->number, &low, &high) ||
-            (high > lane->next && now - lane->last_record_ms < SILENCE_MS)) {
-                lane->tick_after_ms = now + TICK_BEHIND_MS;
+        enum assent_err err = assent_bus_watermarks(c->bus, c->inbox, lane->number, &low, &high);
+        int64_t asked_ms = assent_bus_monotonic_ms(c->bus);
+        if (err || (high > lane->next && asked_ms - lane->last_record_ms < SILENCE_MS)) {
+                /* While a question takes seconds to fail, most of the time is for the other lanes. */
+                lane->tick_after_ms = asked_ms + TICK_BEHIND_MS + (err ? 10 * (asked_ms - now) : 0);
                 return ASSENT_OK;
         }
-        lane->tick_after_ms = now + TICK_RETRY_MS;
+        lane->tick_after_ms = asked_ms + TICK_RETRY_MS;
         return append_control(c, lane->number, ASSENT_TICK, NULL, NULL);
 }
 
@@ -756,10 +816,14 @@ static enum assent_err housekeeping(struct assent_coordinator *c)
         if (c->errands)
                 run_errands(c, now);
         for (int32_t i = 0; i < c->lanes_count && !c->failed; i++) {
-                if (!c->lanes[i].held)
-                        continue;
-                checkpoint_lane(&c->lanes[i], now);
-                tick_lane(&c->lanes[i], now);
+                struct lane *lane = &c->lanes[i];
+                if (lane->held) {
+                        checkpoint_lane(lane, now);
+                        tick_lane(lane, now);
+                } else if (lane->core && now - lane->revoked_ms > c->settings.window_ms) {
+                        assent_core_close(lane->core); /* too old to be taken up again */
+                        lane->core = NULL;
+                }
         }
         return c->failed;
 }
@@ -929,6 +993,7 @@ int assent_coordinator_main(int argc, char **argv)
                 struct assent_coordinator_options options = ASSENT_COORDINATOR_OPTIONS_INIT;
                 options.config = config;
                 struct assent_coordinator *c;
+                assent_service_signals(NULL, NULL);
                 enum assent_err err = assent_coordinator_open(&options, &c);
                 if (!err) {
                         assent_service_signals(stop_object, c);
@@ -939,6 +1004,7 @@ int assent_coordinator_main(int argc, char **argv)
                 if (err)
                         assent_log(ASSENT_LOG_ERROR, c ? assent_coordinator_errmsg(c) : assent_err_text(err),
                                    ASSENT_TEXT("err", assent_err_name(err)));
+                assent_service_signals(NULL, NULL);
                 assent_coordinator_close(c);
                 status = err ? 1 : 0;
         }

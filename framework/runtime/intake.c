@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <assent/log.h>
 
@@ -12,7 +13,10 @@
 #include "base/hash.h"
 #include "base/panic.h"
 
-#define QUEUE_BYTES_MAX ((size_t)1 << 30) /* of one local transaction's answers */
+#define QUEUE_BYTES_MAX  ((size_t)1 << 30) /* of one local transaction's answers */
+#define TIME_MAX         ((INT64_C(1) << 48) - 1)
+#define ELECTION_TRIES   10 /* a log end below the position is looked at so often, ELECTION_WAIT_MS apart */
+#define ELECTION_WAIT_MS 300
 
 /* A record that waits for the local transaction to commit. */
 struct queued {
@@ -89,14 +93,20 @@ static enum assent_err lane_assigned(void *context, int32_t number, const struct
         struct assent_intake *in = context;
         ASSENT_ASSERT(number >= 0 && number < in->options.lanes);
         struct assent_intake_lane *lane = &in->lanes[number];
-        int64_t low, high;
-        enum assent_err err = assent_bus_watermarks(in->options.bus, in->options.topic, number, &low, &high);
-        if (err)
-                return fail(in, err, "%s", assent_bus_errmsg(in->options.bus));
-        err = assent_store_position(in->options.store, in->options.topic, number, &lane->position);
+        enum assent_err err = assent_store_position(in->options.store, in->options.topic, number, &lane->position);
         if (err && err != ASSENT_E_NOT_FOUND)
                 return fail(in, err, "%s", assent_store_errmsg(in->options.store));
         bool known = !err;
+        int64_t low = 0, high = 0;
+        for (int tries = 0; tries <= ELECTION_TRIES; tries++) { /* a new leader may show an old end for a moment */
+                if (tries)
+                        usleep(ELECTION_WAIT_MS * 1000);
+                err = assent_bus_watermarks(in->options.bus, in->options.topic, number, &low, &high);
+                if (!err && (!known || high >= lane->position.next))
+                        break;
+        }
+        if (err)
+                return fail(in, err, "%s", assent_bus_errmsg(in->options.bus));
         if (!known) {
                 lane->position = (struct assent_position){.lane = number, .tau_ms = INT64_MIN, .acked = -1};
                 memset(&lane->position.open_from, 0xff, sizeof lane->position.open_from);
@@ -261,7 +271,8 @@ static enum assent_err process(struct assent_intake *in, struct assent_intake_la
         if (!redelivered) {
                 lane->position.next = record->offset + 1;
                 lane->position.chain = assent_hash64_chain(lane->position.chain, record->value.data, record->value.size);
-                if ((record->append_time || in->embedded) && record->timestamp_ms > lane->position.tau_ms) /* R1 */
+                if ((record->append_time || in->embedded || in->options.any_time) && record->timestamp_ms >= 0 &&
+                    record->timestamp_ms <= TIME_MAX && record->timestamp_ms > lane->position.tau_ms) /* R1 */
                         lane->position.tau_ms = record->timestamp_ms;
                 lane->dirty = true;
         }

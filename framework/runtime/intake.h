@@ -37,6 +37,7 @@ struct assent_intake_options {
         const char *topic, *group;
         int lanes;               /* the topic's */
         const char *incarnation; /* this database's, put beside every group offset */
+        bool any_time;           /* a topic of others: its producers' own timestamps move the log time too */
         /* One record; `redelivered` when it lies below the position: its effect is in the database already. Runs inside the
          * local transaction with lane->position already past it. ASSENT_OK; ASSENT_AGAIN: undone, the lane waits and brings
          * it again; anything else is fatal. */

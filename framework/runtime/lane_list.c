@@ -23,6 +23,8 @@ const char *assent_lane_list_parse(const char *text, const char *when_empty, int
                 out->subscribe = true;
                 return NULL;
         }
+        if (lanes > ASSENT_LANES_MAX)
+                return "the topic has more lanes than this build serves (1024)";
         bool taken[ASSENT_LANES_MAX] = {false};
         if (strcmp(text, "all") == 0)
                 memset(taken, true, (size_t)lanes);

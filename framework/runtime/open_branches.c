@@ -58,7 +58,7 @@ struct assent_open_branch *assent_open_branches_add(struct assent_open_branches 
                 return NULL;
         struct assent_open_branch *entry = assent_arena_at(&table->arena, handle);
         *entry = (struct assent_open_branch){
-                .txn_id = *txn_id, .branch = branch, .lane = lane, .due_ms = INT64_MAX, .inquire_offset = -1};
+                .txn_id = *txn_id, .branch = branch, .lane = lane, .said = -1, .due_ms = INT64_MAX, .inquire_offset = -1};
         if (!assent_map_add(&table->map, handle, hash_of(txn_id, branch)) || !assent_heap_push(&table->heap, handle))
                 return NULL;
         return entry;

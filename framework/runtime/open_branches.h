@@ -15,6 +15,7 @@ struct assent_open_branch {
         int32_t lane;
         uint32_t position;      /* in the heap */
         uint32_t attempt;       /* INQUIREs sent */
+        int64_t said;           /* the end of its commands' lane when it came due; -1: not looked at yet */
         int64_t due_ms;         /* monotonic; INT64_MAX: nothing to do by time */
         int64_t deadline_ms;    /* the branch's, as `due_ms` was reckoned from it */
         int64_t wait_ms;        /* the back-off */

@@ -30,12 +30,22 @@ uint64_t assent_tracker_add(struct assent_tracker *t, int64_t offset)
         return t->tail++;
 }
 
-void assent_tracker_ack(struct assent_tracker *t, uint64_t sequence)
+/* A tag carries the low bits only; the ring is far shorter than their range. */
+static int64_t *entry(const struct assent_tracker *t, uint64_t sequence)
 {
-        /* A tag carries the low bits only; the ring is far shorter than their range. */
         uint64_t i = t->head + ((sequence - t->head) & ASSENT_TAG_SEQUENCE_MASK);
         ASSENT_ASSERT(i < t->tail);
-        t->ring[i & (t->capacity - 1)] |= 1;
+        return &t->ring[i & (t->capacity - 1)];
+}
+
+int64_t assent_tracker_offset(const struct assent_tracker *t, uint64_t sequence)
+{
+        return *entry(t, sequence) / 2;
+}
+
+void assent_tracker_ack(struct assent_tracker *t, uint64_t sequence)
+{
+        *entry(t, sequence) |= 1;
         while (t->head != t->tail && t->ring[t->head & (t->capacity - 1)] & 1)
                 t->head++;
 }

@@ -43,6 +43,8 @@ struct assent_tracker {
  * panics when out of memory (the producer's queue bounds what can be outstanding). */
 uint64_t assent_tracker_add(struct assent_tracker *tracker, int64_t offset);
 void assent_tracker_ack(struct assent_tracker *tracker, uint64_t sequence);
+/* The source offset of a send that is not acknowledged. */
+int64_t assent_tracker_offset(const struct assent_tracker *tracker, uint64_t sequence);
 /* The least source offset with an unacknowledged send, or `none` when all are acknowledged. */
 int64_t assent_tracker_low(const struct assent_tracker *tracker, int64_t none);
 void assent_tracker_free(struct assent_tracker *tracker);

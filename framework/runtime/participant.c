@@ -29,6 +29,7 @@
 #define OPEN_MEMORY_MAX    ((size_t)4 << 30) /* address space for open branches, not memory */
 #define GRACE_LEAST_MS     200   /* between an INQUIRE and the evaluation */
 #define SILENCE_MS         2000
+#define DUE_MAX            1000  /* open branches looked at in one turn */
 #define LOG_LINES_MAX      10 /* a second and verdict */
 
 /* An acknowledged answer whose *unpublished* mark can go (P2). */
@@ -126,6 +127,7 @@ static enum assent_err track(struct assent_participant *p, const struct assent_b
         entry->parked = row->parked > 0;
         entry->in_doubt = in_doubt;
         entry->wait_ms = 0;
+        entry->said = -1;
         int64_t due = INT64_MAX;
         if (entry->parked)
                 due = now_ms(p) + p->retry_ms;
@@ -184,10 +186,14 @@ static void delivered(void *context, const struct assent_report *report)
                 return;
         }
         struct assent_message message;
+        if (report->err && kind == ASSENT_TAG_UNTRACKED) { /* only a restart sends it again */
+                assent_intake_delivered(p->intake, report);
+                return;
+        }
         if (report->err) {
                 assent_log(ASSENT_LOG_WARN, "record not delivered", ASSENT_INT("lane", report->lane),
                            ASSENT_TEXT("why", assent_err_text(report->err)));
-                return; /* a mark stays; an INQUIRE is repeated */
+                return; /* an INQUIRE is repeated */
         }
         if (kind == ASSENT_TAG_DEAD_LETTER || assent_codec_decode(p->peek, report->value, &message) != ASSENT_DECODE_NONE)
                 return;
@@ -414,8 +420,8 @@ static enum assent_err need_tx(struct assent_participant *p)
 
 static enum assent_err end_tx(struct assent_participant *p)
 {
-        if (!p->in_tx)
-                return ASSENT_OK;
+        if (!p->in_tx || p->failed) /* what failed half-way is rolled back by the close */
+                return p->failed;
         p->in_tx = false;
         enum assent_err err = assent_intake_finish(p->intake);
         return err ? fail(p, err, "%s", assent_intake_errmsg(p->intake)) : ASSENT_OK;
@@ -527,9 +533,7 @@ static enum assent_err evaluate(struct assent_participant *p, int32_t lane, cons
         struct assent_decisions decisions;
         enum assent_err err = assent_terminate(p->bus, p->codec, p->options.config, &p->settings, p->service, eldest, end,
                                                &p->open, &decisions);
-        if (err == ASSENT_E_KAFKA)
-                fail(p, err, "%s", decisions.errmsg);
-        else if (err)
+        if (err) /* also when the reader's own client failed: the next one gets another */
                 assent_log(ASSENT_LOG_WARN, "evaluating the lane failed, trying again later", ASSENT_INT("lane", lane),
                            ASSENT_TEXT("why", decisions.errmsg));
         else
@@ -564,7 +568,8 @@ static enum assent_err commit_cut_off(struct assent_participant *p, const struct
 
 /* What a lane's branches in doubt want this turn. */
 struct doubt {
-        bool checked, cut_off, behind;
+        bool checked, cut_off;
+        int64_t high, read, silent_ms, asked_ms; /* of the commands' lane; asked_ms: what the question took */
         struct assent_uuid eldest;
         int64_t newest; /* INQUIRE among them; -1: nothing to evaluate */
 };
@@ -577,18 +582,25 @@ static void check_lane(struct assent_participant *p, int32_t number, struct doub
         int64_t low, high;
         doubt->checked = true;
         doubt->newest = -1;
+        int64_t began_ms = now_ms(p);
         doubt->cut_off = assent_bus_watermarks(p->bus, p->commands, number, &low, &high) != ASSENT_OK;
-        doubt->behind = !doubt->cut_off && lane->read_next < high && now_ms(p) - lane->last_record_ms < SILENCE_MS;
+        doubt->asked_ms = now_ms(p) - began_ms;
+        doubt->high = doubt->cut_off ? 0 : high;
+        doubt->read = lane->read_next;
+        doubt->silent_ms = now_ms(p) - lane->last_record_ms;
 }
 
 static enum assent_err resolve_doubt(struct assent_participant *p, struct assent_open_branch *entry, struct doubt *doubt)
 {
         if (!doubt->checked)
                 check_lane(p, entry->lane, doubt);
-        if (doubt->behind || doubt->cut_off) {
+        if (!doubt->cut_off && entry->said < 0)
+                entry->said = doubt->high;
+        if (doubt->cut_off || (doubt->read < entry->said && doubt->silent_ms < SILENCE_MS)) {
                 struct assent_uuid txn_id = entry->txn_id;
                 uint16_t branch = entry->branch;
-                assent_open_branches_due(&p->open, entry, now_ms(p) + GRACE_LEAST_MS);
+                /* While a question takes seconds to fail, most of the time is for the others. */
+                assent_open_branches_due(&p->open, entry, now_ms(p) + GRACE_LEAST_MS + 10 * doubt->asked_ms);
                 entry = assent_open_branches_find(&p->open, &txn_id, branch);
                 return doubt->cut_off && p->cut_off_commits ? commit_cut_off(p, entry) : ASSENT_OK;
         }
@@ -598,11 +610,11 @@ static enum assent_err resolve_doubt(struct assent_participant *p, struct assent
                 if (entry->inquire_offset > doubt->newest)
                         doubt->newest = entry->inquire_offset;
                 entry->inquire_offset = -1; /* undecided there: asked again after the back-off */
-                assent_open_branches_due(&p->open, entry, now_ms(p) + back_off(p, entry, p->grace_ms + GRACE_LEAST_MS));
+                assent_open_branches_due(&p->open, entry, now_ms(p) + back_off(p, entry, GRACE_LEAST_MS));
                 return ASSENT_OK;
         }
         int64_t wait = p->grace_ms > GRACE_LEAST_MS ? p->grace_ms : GRACE_LEAST_MS;
-        assent_open_branches_due(&p->open, entry, now_ms(p) + wait);
+        assent_open_branches_due(&p->open, entry, now_ms(p) + back_off(p, entry, wait));
         return inquire(p, entry);
 }
 
@@ -612,7 +624,10 @@ static enum assent_err run_due(struct assent_participant *p)
         memset(doubts, 0, sizeof(struct doubt) * (size_t)assent_intake_lanes(p->intake));
         int64_t now = now_ms(p);
         struct assent_open_branch *entry;
-        while (!p->failed && (entry = assent_open_branches_first(&p->open)) && entry->due_ms <= now) {
+        for (int turns = 0; turns < DUE_MAX && !p->failed; turns++) {
+                entry = assent_open_branches_first(&p->open);
+                if (!entry || entry->due_ms > now)
+                        break;
                 if (!entry->parked) {
                         resolve_doubt(p, entry, &doubts[entry->lane]);
                         continue;
@@ -624,6 +639,7 @@ static enum assent_err run_due(struct assent_participant *p)
                 if (err == ASSENT_AGAIN && entry)
                         assent_open_branches_due(&p->open, entry, now + back_off(p, entry, p->retry_ms));
         }
+        end_tx(p); /* reading a lane takes its time */
         for (int32_t i = 0; i < assent_intake_lanes(p->intake) && !p->failed; i++)
                 if (doubts[i].checked && doubts[i].newest >= 0)
                         evaluate(p, i, &doubts[i].eldest,
@@ -979,6 +995,7 @@ int assent_participant_main(int argc, char **argv, const char *description, cons
         if (status < 0) {
                 options->config = config;
                 struct assent_participant *p = NULL;
+                assent_service_signals(NULL, NULL);
                 enum assent_err err = configured ? configured(options->app, config) : ASSENT_OK;
                 if (!err)
                         err = assent_participant_open(options, &p);
@@ -992,6 +1009,7 @@ int assent_participant_main(int argc, char **argv, const char *description, cons
                 if (err)
                         assent_log(ASSENT_LOG_ERROR, p ? assent_participant_errmsg(p) : assent_err_text(err),
                                    ASSENT_TEXT("err", assent_err_name(err)));
+                assent_service_signals(NULL, NULL);
                 assent_participant_close(p);
                 status = err ? 1 : 0;
         }

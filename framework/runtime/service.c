@@ -11,15 +11,14 @@ static volatile sig_atomic_t signals_seen;
 
 static void on_signal(int number)
 {
-        (void)number;
-        if (signals_seen++)
-                _exit(130);
-        if (stop_function)
-                stop_function(stop_object);
+        if (signals_seen++ || !stop_function)
+                _exit(128 + number);
+        stop_function(stop_object);
 }
 
 void assent_service_signals(void (*stop)(void *), void *object)
 {
+        stop_function = NULL; /* a signal in between must not call one with the other's object */
         stop_object = object;
         stop_function = stop;
         struct sigaction action;

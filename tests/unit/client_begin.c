@@ -303,3 +303,37 @@ Test(client_begin, stop_ends_a_wait)
         log_bus.gone = true;
         cr_assert_eq(assent_client_begin(client, &begin, 1000), ASSENT_AGAIN);
 }
+
+Test(client_begin, close_sends_what_is_queued_and_calls_nobody)
+{
+        cr_assert_eq(assent_client_send(client, &begin), ASSENT_OK);
+        cr_assert_eq(log_bus.unreported, 1);
+        assent_client_close(client);
+        client = NULL;
+        cr_assert_eq(log_bus.unreported, 0, "it was dropped");
+        cr_assert_eq(begun_count, 0);
+}
+
+Test(client_begin, close_waits_for_a_silent_broker_only_so_long)
+{
+        cr_assert_eq(assent_config_set(config, "assent.stop_timeout_ms=700", "test"), ASSENT_OK);
+        cr_assert_eq(assent_client_send(client, &begin), ASSENT_OK);
+        log_bus.gone = true;
+        assent_client_close(client);
+        client = NULL;
+        cr_assert_eq(log_bus.now_ms, 700);
+        cr_assert_eq(log_bus.unreported, 1);
+}
+
+Test(client_begin, outcomes_wait_for_a_lane_without_a_leader)
+{
+        assent_bus_consumer_close(client->bus, client->outcomes);
+        client->outcomes = NULL;
+        client->settings.lanes = 1;
+        log_bus.next_offset = 9;
+        log_bus.refusals = 3;
+        log_bus.refusal = ASSENT_E_BROKER;
+        cr_assert_eq(open_outcomes(client), ASSENT_OK, "%s", client->errmsg);
+        cr_assert_eq(client->ends[0], 9);
+        cr_assert_eq(log_bus.refusals, 0);
+}

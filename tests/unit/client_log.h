@@ -23,8 +23,10 @@ struct log_bus {
         struct log_record records[LOG_RECORDS_MAX];
         size_t count;
         int64_t next_offset, low;
-        bool times;     /* the broker can look up times */
-        bool gone;      /* no broker answers */
+        bool times;   /* the broker can look up times */
+        bool gone;    /* no broker answers */
+        int refusals; /* so often watermarks are refused, as by a broker that does not lead the lane yet */
+        enum assent_err refusal;
         int64_t now_ms; /* grows by what is waited for */
         int opens;
         const char *metadata; /* of the group's committed offset; NULL: the group has none */
@@ -104,11 +106,21 @@ static enum assent_err log_poll(struct assent_bus *bus, int timeout_ms)
         return ASSENT_OK;
 }
 
+static enum assent_err log_flush(struct assent_bus *bus, int timeout_ms)
+{
+        log_poll(bus, log_of(bus)->gone ? timeout_ms : 1);
+        return log_of(bus)->unreported == 0 ? ASSENT_OK : ASSENT_TIMED_OUT;
+}
+
 static enum assent_err log_watermarks(struct assent_bus *bus, const char *topic, int32_t lane, int64_t *low,
                                       int64_t *high)
 {
         (void)topic;
         (void)lane;
+        if (log_of(bus)->refusals > 0) {
+                log_of(bus)->refusals--;
+                return log_of(bus)->refusal;
+        }
         *low = log_of(bus)->low;
         *high = log_of(bus)->next_offset;
         return log_of(bus)->gone ? ASSENT_E_BROKER : ASSENT_OK;
@@ -181,6 +193,7 @@ static void log_open(struct log_bus *log)
                                                   .pause = log_pause,
                                                   .send = log_send,
                                                   .poll = log_poll,
+                                                  .flush = log_flush,
                                                   .watermarks = log_watermarks,
                                                   .offset_for_time = log_offset_for_time,
                                                   .consumer_open = log_consumer_open,

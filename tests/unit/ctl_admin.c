@@ -286,3 +286,39 @@ Test(ctl_admin, settings_are_appended_once_and_then_kept)
         cr_assert_eq(apply_settings(admin, keep_line, NULL), ASSENT_E_SETTINGS);
         cr_assert_eq(log_bus.sends, 1);
 }
+
+Test(ctl_admin, a_lane_without_a_leader_is_waited_for)
+{
+        struct assent_settings theirs;
+        put_settings();
+        log_bus.refusals = 20;
+        log_bus.refusal = ASSENT_E_BROKER;
+        cr_assert_eq(check_lane_settings(admin, 0, &theirs), ASSENT_OK, "%s", admin->errmsg);
+        cr_assert_eq(log_bus.refusals, 0);
+        cr_assert_gt(log_bus.now_ms, 1000, "it was asked without a pause");
+}
+
+Test(ctl_admin, a_lane_that_exists_is_never_taken_for_one_without_settings)
+{
+        struct assent_settings theirs;
+        put_settings();
+        log_bus.refusals = 3; /* a broker that has not heard of the topic yet */
+        log_bus.refusal = ASSENT_E_NOT_FOUND;
+        cr_assert_eq(check_lane_settings(admin, 0, &theirs), ASSENT_OK, "%s", admin->errmsg);
+        log_bus.refusals = INT32_MAX;
+        cr_assert_eq(check_lane_settings(admin, 0, &theirs), ASSENT_E_BROKER);
+}
+
+Test(ctl_admin, a_lane_without_a_leader_is_waited_for_only_so_long)
+{
+        struct assent_settings theirs;
+        cr_assert_eq(assent_config_set(config, "assent.start_timeout_ms=700", "test"), ASSENT_OK);
+        log_bus.refusals = INT32_MAX;
+        log_bus.refusal = ASSENT_E_BROKER;
+        cr_assert_eq(check_lane_settings(admin, 0, &theirs), ASSENT_E_BROKER);
+        cr_assert_eq(log_bus.now_ms, 700);
+        log_bus.refusal = ASSENT_E_DENIED;
+        cr_assert_eq(check_lane_settings(admin, 0, &theirs), ASSENT_E_DENIED);
+        cr_assert_eq(log_bus.now_ms, 700, "what waiting does not mend is told at once");
+        log_bus.refusals = 0;
+}

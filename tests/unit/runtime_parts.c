@@ -64,6 +64,8 @@ Test(lane_list, refuses_what_is_none)
         static const char *const bad[] = {"x", "1-", "-1", "3-1", "8", "0,,1", "0;1", "0-8", "99999999999", "1024"};
         for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
                 cr_assert_not_null(assent_lane_list_parse(bad[i], "all", 8, &list), "%s", bad[i]);
+        cr_assert_null(assent_lane_list_parse("all", "all", ASSENT_LANES_MAX, &list));
+        cr_assert_not_null(assent_lane_list_parse("all", "all", ASSENT_LANES_MAX + 1, &list));
 }
 
 static struct assent_checkpoint sample(void)
@@ -97,9 +99,11 @@ Test(checkpoint, reads_back_what_it_wrote)
         cr_assert_eq(d.digest, c.digest);
         cr_assert_eq(d.settings.window_ms, c.settings.window_ms);
         c.has_settings = false;
+        c.start = 0;
         c.tau_ms = INT64_MIN;
         size = assent_checkpoint_format(&c, text);
-        cr_assert(assent_checkpoint_parse((struct assent_bytes){text, size}, 17, &d));
+        cr_assert_not(assent_checkpoint_parse((struct assent_bytes){text, size}, 17, &d), "only the log's start has no time");
+        cr_assert(assent_checkpoint_parse((struct assent_bytes){text, size}, 0, &d));
         cr_assert_not(d.has_settings);
         cr_assert_eq(d.tau_ms, INT64_MIN);
 }
@@ -111,6 +115,12 @@ Test(checkpoint, refuses_anything_else)
         size_t size = assent_checkpoint_format(&c, text);
         cr_assert_not(assent_checkpoint_parse((struct assent_bytes){NULL, 0}, 17, &d), "an offset-reset tool's");
         cr_assert_not(assent_checkpoint_parse((struct assent_bytes){text, size}, 4712, &d), "N below L");
+        c.tau_ms = INT64_C(1) << 48;
+        size = assent_checkpoint_format(&c, text);
+        cr_assert_not(assent_checkpoint_parse((struct assent_bytes){text, size}, 17, &d), "no append time is that late");
+        c.tau_ms--;
+        size = assent_checkpoint_format(&c, text);
+        cr_assert(assent_checkpoint_parse((struct assent_bytes){text, size}, 17, &d));
         for (size_t cut = 0; cut <= size - strlen("262144"); cut++)
                 cr_assert_not(assent_checkpoint_parse((struct assent_bytes){text, cut}, 17, &d), "cut at %zu", cut);
         for (size_t i = 0; i < size; i++) { /* every byte counts, though another number is a number */

@@ -75,6 +75,8 @@ ASSENT_API enum assent_err assent_client_evaluate(struct assent_client *client, 
 ASSENT_API enum assent_err assent_client_step(struct assent_client *client, int timeout_ms);
 ASSENT_API void assent_client_stop(struct assent_client *client); /* async-signal-safe: step and await return ASSENT_AGAIN */
 ASSENT_API const char *assent_client_errmsg(const struct assent_client *client);
+/* NULL is fine; right also after a failed open. What is queued is sent first: blocks until the broker holds it, at most
+ * assent.stop_timeout_ms, after which the rest is dropped and a warning logged. No callback is called. */
 ASSENT_API void assent_client_close(struct assent_client *client);
 
 #ifdef __cplusplus

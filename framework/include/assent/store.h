@@ -17,8 +17,8 @@ enum assent_result { ASSENT_RESULT_DONE = 1, ASSENT_RESULT_RETRY = 2 };
 
 /* The connection the local transaction runs on. BEGIN, COMMIT, ROLLBACK, SAVEPOINT, RELEASE, ATTACH, DETACH and PRAGMA are
  * denied on it, also in statements prepared earlier; "OR ROLLBACK" ends the process, because it would take other messages'
- * effects with it. Statements may be prepared in `setup` and kept; they are finalized by the program before it closes the
- * participant or consumer. Tables named assent_… belong to the framework.
+ * effects with it. Statements may be prepared in `setup` and kept; the program finalizes them when it is done with them,
+ * before or after it closes the participant or consumer. Tables named assent_… belong to the framework.
  * Ownership: the framework's. Thread: only inside setup and the handlers, on the thread that calls them. */
 ASSENT_API struct sqlite3 *assent_tx_sqlite(struct assent_tx *tx);
 
