@@ -83,6 +83,25 @@ def a_group_offset_without_a_checkpoint_stops_the_coordinator(p):
     ends(p.launch("assent-coordinator", *arguments), "carries no checkpoint")
 
 
+def a_takeover_that_cannot_prove_itself_stops(p):
+    p.up()
+    p.begin(*branches("o-1", 10, 1))
+    p.audit()
+    time.sleep(0.6)
+    equal(p.coordinator_process.stop(), 0, "stop")
+    subprocess.run([os.path.join(BUILD, "tests", "reset_offset"), BROKERS, p.prefix + ".inbox", p.prefix + ".coordinator", "2",
+                    "corrupt"], check=True, timeout=30)
+    arguments = ["--lanes", "0-%d" % (LANES - 1)] if EMBEDDED else []
+    stopped = p.launch("assent-coordinator", *arguments)
+    ends(stopped, r"lane 2 .*digest [0-9a-f]{16}.*takeover_override=2")
+    p.settings["takeover_override"] = 2
+    successor = p.coordinator()
+    until("the override is loud", lambda: successor.said("NOT proved, overridden"))
+    status, out, err = p.begin(*branches("o-2", 10, 1))
+    equal(status, 0, out + err)
+    p.audit()
+
+
 def each_message_id_counts_once(p):
     p.topics()
 
@@ -120,4 +139,5 @@ def each_message_id_counts_once(p):
 
 main(without_topics_everybody_refuses, other_settings_are_refused_with_both_values, a_second_owner_of_a_database_is_refused,
      a_second_database_for_the_same_lanes_is_refused, a_database_from_an_old_backup_is_refused,
-     a_foreign_service_name_is_refused, a_group_offset_without_a_checkpoint_stops_the_coordinator, each_message_id_counts_once)
+     a_foreign_service_name_is_refused, a_group_offset_without_a_checkpoint_stops_the_coordinator,
+     a_takeover_that_cannot_prove_itself_stops, each_message_id_counts_once)

@@ -8,8 +8,8 @@ set -euo pipefail
 
 declare -A packages=(
         [build]='gcc libc6-dev make pkg-config librdkafka-dev libavro-dev uuid-dev libsqlite3-dev libjansson-dev
-                 libxxhash-dev'
-        [test]='libcriterion-dev sqlite3 python3 python3-yaml'
+                 libxxhash-dev sqlite3'
+        [test]='libcriterion-dev python3 python3-yaml'
         [kafka]='default-jre-headless maven'
 )
 # Not every machine has these from a package of that name; the command is what counts.
