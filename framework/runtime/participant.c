@@ -996,6 +996,7 @@ int assent_participant_main(int argc, char **argv, const char *description, cons
                 options->config = config;
                 struct assent_participant *p = NULL;
                 assent_service_signals(NULL, NULL);
+                assent_store_process();
                 enum assent_err err = configured ? configured(options->app, config) : ASSENT_OK;
                 if (!err)
                         err = assent_participant_open(options, &p);

@@ -355,6 +355,11 @@ static enum assent_err set_up(struct assent_store *store)
         return err;
 }
 
+void assent_store_process(void)
+{
+        sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 enum assent_err assent_store_open(const char *path, struct assent_store **out)
 {
         struct assent_store *store = calloc(1, sizeof(*store));

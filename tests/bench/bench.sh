@@ -30,7 +30,7 @@ source "$root/producers/demo/pipeline.sh"
 finish() {
         local status=$?
         trap - EXIT
-        pipeline_stop
+        pipeline_stop || true
         rm -rf "$dir"
         exit "$status"
 }
