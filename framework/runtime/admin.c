@@ -16,6 +16,7 @@
 #include "core/narrate.h"
 #include "kafka/bus.h"
 #include "kafka/topics.h"
+#include "runtime/lane_ends.h"
 #include "runtime/lanes.h"
 #include "runtime/settings.h"
 
@@ -119,6 +120,13 @@ static enum assent_err look_up(struct assent_admin *admin, const char *topic, in
         return err == ASSENT_OK ? err : fail(admin, err, "%s", assent_bus_errmsg(admin->bus));
 }
 
+static enum assent_err lane_ends(struct assent_admin *admin, const char *topic, int32_t lane, int64_t *low,
+                                 int64_t *high)
+{
+        enum assent_err err = assent_lane_ends(admin->bus, admin->config, topic, lane, low, high);
+        return err == ASSENT_OK ? err : fail(admin, err, "%s", assent_bus_errmsg(admin->bus));
+}
+
 /* --- topics --- */
 
 static enum assent_err check_services(struct assent_admin *admin, const char *const *services, size_t count)
@@ -139,9 +147,11 @@ static enum assent_err check_services(struct assent_admin *admin, const char *co
  * appended. */
 static enum assent_err check_lane_settings(struct assent_admin *admin, int32_t lane, struct assent_settings *theirs)
 {
-        int64_t log_start = 0;
-        enum assent_err err =
-            assent_lane_settings(admin->bus, admin->codec, admin->config, lane, theirs, &log_start, admin->errmsg);
+        int64_t log_start = 0, high = 0;
+        enum assent_err err = lane_ends(admin, admin->inbox, lane, &log_start, &high);
+        if (err != ASSENT_OK)
+                return err;
+        err = assent_lane_settings(admin->bus, admin->codec, admin->config, lane, theirs, &log_start, admin->errmsg);
         if (err == ASSENT_E_NOT_FOUND && log_start > 0)
                 return ASSENT_E_SETTINGS;
         if (err != ASSENT_OK)
@@ -363,9 +373,9 @@ enum assent_err assent_admin_topics_apply(struct assent_admin *admin, const char
 static enum assent_err describe_lane(struct assent_admin *admin, int32_t lane, assent_line line, void *context)
 {
         int64_t low = 0, high = 0, log_start = 0;
-        enum assent_err err = assent_bus_watermarks(admin->bus, admin->inbox, lane, &low, &high);
+        enum assent_err err = lane_ends(admin, admin->inbox, lane, &low, &high);
         if (err != ASSENT_OK)
-                return fail(admin, err, "%s", assent_bus_errmsg(admin->bus));
+                return err;
         struct assent_settings theirs;
         char text[ASSENT_SETTINGS_SIZE_MAX] = "none";
         char *errmsg = admin->errmsg;
@@ -627,9 +637,9 @@ static enum assent_err find_ends(struct tailing *tailing, const int32_t *lanes, 
         for (size_t i = 0; i < count; i++) {
                 const int32_t lane = lanes[i];
                 int64_t low = 0, high = 0;
-                enum assent_err err = assent_bus_watermarks(admin->bus, tailing->topic, lane, &low, &high);
+                enum assent_err err = lane_ends(admin, tailing->topic, lane, &low, &high);
                 if (err != ASSENT_OK)
-                        return fail(admin, err, "%s", assent_bus_errmsg(admin->bus));
+                        return err;
                 int64_t from = tail->from == -1 ? high : tail->from == -2 ? low : tail->from;
                 if (from < low || from > high)
                         return fail(admin, ASSENT_E_POSITION,

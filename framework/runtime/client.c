@@ -13,6 +13,7 @@
 #include "core/ids.h"
 #include "kafka/bus.h"
 #include "kafka/topics.h"
+#include "runtime/lane_ends.h"
 #include "runtime/lanes.h"
 #include "runtime/settings.h"
 
@@ -175,8 +176,8 @@ static enum assent_err open_outcomes(struct assent_client *client)
         for (uint32_t lane = 0; lane < count; lane++) {
                 int64_t low = 0;
                 lanes[lane] = (int32_t)lane;
-                enum assent_err err =
-                    assent_bus_watermarks(client->bus, topic, (int32_t)lane, &low, &client->ends[lane]);
+                enum assent_err err = assent_lane_ends(client->bus, client->options.config, topic, (int32_t)lane, &low,
+                                                       &client->ends[lane]);
                 if (err != ASSENT_OK)
                         return fail(client, err, "lane %" PRIu32 " of %s: %s", lane, topic,
                                     assent_bus_errmsg(client->bus));
@@ -230,10 +231,21 @@ enum assent_err assent_client_open(const struct assent_client_options *options, 
         return connect_bus(client);
 }
 
+/* The bus drops what it has not sent yet, and a caller that only queues would never know. */
+static void flush(struct assent_client *client)
+{
+        const int timeout_ms = (int)assent_config_int(client->options.config, "assent.stop_timeout_ms");
+        if (assent_bus_flush(client->bus, timeout_ms) != ASSENT_OK)
+                assent_log(ASSENT_LOG_WARN, "the client closes with records that no broker has confirmed",
+                           ASSENT_TEXT("error", assent_bus_errmsg(client->bus)));
+}
+
 void assent_client_close(struct assent_client *client)
 {
         if (!client)
                 return;
+        if (client->outcomes) /* opened last: before that nothing was sent */
+                flush(client);
         assent_bus_consumer_close(client->bus, client->outcomes);
         assent_bus_close(client->bus);
         assent_codec_close(client->codec);
@@ -255,7 +267,7 @@ const char *assent_client_errmsg(const struct assent_client *client)
 }
 
 /* What the coordinator would reject anyway is refused here, where the caller can still be told
- * exactly. */
+ * exactly. `number` counts from 1, as a transaction's story does. */
 static enum assent_err check_branch(struct assent_client *client, const struct assent_begin_branch *branch,
                                     size_t number)
 {
@@ -296,7 +308,7 @@ static enum assent_err check_begin(struct assent_client *client, const struct as
                             begin->branches_count, client->settings.branches_max);
         enum assent_err err = ASSENT_OK;
         for (size_t i = 0; i < begin->branches_count && err == ASSENT_OK; i++)
-                err = check_branch(client, &begin->branches[i], i);
+                err = check_branch(client, &begin->branches[i], i + 1);
         return err;
 }
 

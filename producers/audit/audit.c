@@ -522,8 +522,8 @@ void audit_print(const struct audit_report *report, FILE *out)
                 " violations\n",
                 report->transactions, report->committed, report->aborted, report->in_doubt, report->violations);
         for (uint64_t i = 0; i < report->violations && i < AUDIT_SHOWN_MAX; i++)
-                fprintf(out, "  VIOLATION %s %s: %s\n", report->shown[i].service, report->shown[i].txn_id,
-                        report->shown[i].text);
+                fprintf(out, "  VIOLATION %s%s%s: %s\n", report->shown[i].service,
+                        report->shown[i].txn_id[0] ? " " : "", report->shown[i].txn_id, report->shown[i].text);
         if (report->violations > AUDIT_SHOWN_MAX)
                 fprintf(out, "  … and %" PRIu64 " more\n", report->violations - AUDIT_SHOWN_MAX);
 }

@@ -15,6 +15,16 @@ static const struct assent_flag flags[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+static const char description[] =
+    "Proves from the services' databases that no transaction was split, lost or applied twice, that money and pieces "
+    "are\n"
+    "conserved, and that nothing is held or in doubt. Reads only; the services may be running.\n"
+    "\n"
+    "Example:\n"
+    "  assent-audit --order order.db --payment payment.db --inventory inventory.db --wait 30s\n"
+    "\n"
+    "Exit status: 0 nothing wrong, 1 a violation or an unreadable database, 2 usage.";
+
 static json_t *violations_json(const struct audit_report *report)
 {
         json_t *violations = json_array();
@@ -87,9 +97,8 @@ int main(int argc, char **argv)
         if (assent_config_open(&config) != ASSENT_OK)
                 return 1;
         assent_config_set(config, "assent.log_level=warn", "default of assent-audit");
-        status = assent_config_arguments(config, argc, argv, "--payment DB [--inventory DB] [--order DB]",
-                                         "proves from the services' databases that no transaction was split or lost",
-                                         flags, &first);
+        status = assent_config_arguments(config, argc, argv, "[--order DB] [--payment DB] [--inventory DB] [OPTION]…",
+                                         description, flags, &first);
         if (status < 0 && first < argc) {
                 fprintf(stderr, "assent-audit: unexpected argument '%s'\n", argv[first]);
                 status = 2;

@@ -28,8 +28,10 @@ static const char description[] =
     "standard error.\n"
     "\n"
     "Examples:\n"
-    "  assent-begin --branch payment:charge:'{\"account\":\"ann\",\"cents\":1250}' --branch "
-    "order:create:'{\"sku\":\"tea\"}'\n"
+    "  assent-begin --branch 'order:place:{\"order_id\":\"o-1\",\"customer\":\"alice\",\"total_cents\":9900,"
+    "\"items\":[{\"sku\":\"lamp\",\"quantity\":1}]}' \\\n"
+    "               --branch 'payment:charge:{\"account\":\"alice\",\"amount_cents\":9900}' \\\n"
+    "               --branch 'inventory:reserve:{\"items\":[{\"sku\":\"lamp\",\"quantity\":1}]}'\n"
     "  assent-begin --file tx.json --protocol 3pc --timeout 5s --completed\n"
     "  assent-begin --file tx.json --txn 0193502e-8f3c-7c1e-9f6e-2b9d3a1c4f55      (the same "
     "transaction again)\n"
@@ -46,7 +48,8 @@ static const struct assent_flag flags[] = {
     {"protocol", "2pc|3pc", "app.protocol", "default 2pc"},
     {"timeout", "DURATION", "app.timeout", "for all votes to arrive: 500ms, 10s, 2m (default assent.timeout_ms)"},
     {"txn", "ID", "app.txn", "repeat a transaction under its id, instead of a new one"},
-    {"wait", "DURATION", "app.wait", "how long to wait for the outcome (default 30s)"},
+    {"wait", "DURATION", "app.wait",
+     "how long to wait to be told the outcome before the lane is evaluated (default 30s)"},
     {"no-wait", NULL, "app.no_wait", "return as soon as the broker holds the begin"},
     {"completed", NULL, "app.completed", "wait until every participant has confirmed"},
     {"json", NULL, "app.json", "print one JSON object instead of lines"},
@@ -63,6 +66,9 @@ struct program {
         double waited_s;
         bool no_wait, json, quiet;
         struct assent_client *client;
+        bool interrupted;
+        bool begun; /* the broker has reported what became of the begin: */
+        enum assent_err begun_err;
         /* What the outcomes topic said of it. */
         enum assent_outcome decision, completion; /* 0: nothing yet */
         bool rejected;
@@ -220,6 +226,14 @@ static void note_outcome(void *context, const struct assent_notice *notice)
         keep_reason(program, notice->reason);
 }
 
+static void note_begun(void *context, const struct assent_uuid *txn_id, enum assent_err err)
+{
+        struct program *program = context;
+        (void)txn_id; /* it is the only one */
+        program->begun = true;
+        program->begun_err = err;
+}
+
 static bool outcome_known(const struct program *program)
 {
         if (program->completion)
@@ -227,16 +241,36 @@ static bool outcome_known(const struct program *program)
         return program->decision ? !program->begin.notify_completed : program->rejected;
 }
 
-/* Returns ASSENT_OK when the time is over, too: what is known then stands in the program. */
-static enum assent_err wait_for_outcome(struct program *program)
+static bool begin_known(const struct program *program)
 {
-        const int64_t begun_ms = now_ms(), until_ms = begun_ms + program->wait_ms;
+        return program->begun;
+}
+
+/* Serves the client until `known`, the time is over or Ctrl-C; all three are ASSENT_OK. */
+static enum assent_err wait_until(struct program *program, bool (*known)(const struct program *program))
+{
+        const int64_t started_ms = now_ms(), until_ms = started_ms + program->wait_ms;
         enum assent_err err = ASSENT_OK;
         int64_t left_ms;
-        while (err == ASSENT_OK && !outcome_known(program) && (left_ms = until_ms - now_ms()) > 0)
+        while (err == ASSENT_OK && !known(program) && (left_ms = until_ms - now_ms()) > 0)
                 err = assent_client_step(program->client, left_ms < 100 ? (int)left_ms : 100);
-        program->waited_s = (double)(now_ms() - begun_ms) / 1000;
-        return err == ASSENT_AGAIN ? ASSENT_OK : err; /* Ctrl-C */
+        program->waited_s = (double)(now_ms() - started_ms) / 1000;
+        program->interrupted = err == ASSENT_AGAIN;
+        return program->interrupted ? ASSENT_OK : err;
+}
+
+/* C3: nobody has told the outcome, so the lane is asked itself, which needs no coordinator. */
+static void evaluate(struct program *program)
+{
+        struct assent_notice notice;
+        fprintf(stderr, "assent-begin: %s within %.1f s; evaluating the lane\n",
+                program->begun ? "no coordinator has told an outcome" : "no broker has confirmed the begin",
+                program->waited_s);
+        const enum assent_err err = assent_client_evaluate(program->client, &program->begin.txn_id, &notice);
+        if (err == ASSENT_OK)
+                note_outcome(program, &notice);
+        else
+                fprintf(stderr, "assent-begin: %s\n", assent_client_errmsg(program->client));
 }
 
 static void print_line(void *context, const char *text)
@@ -344,7 +378,7 @@ static int report(struct program *program)
                        program->decision && program->completion ? assent_outcome_name(program->completion) : "");
         if (fflush(stdout) != 0)
                 return EXIT_FAILED;
-        if (!program->quiet && verdict.exit_status != EXIT_REJECTED)
+        if (!program->quiet && program->begun && verdict.exit_status != EXIT_REJECTED)
                 tell_timeline(program);
         if (program->json && print_json(program, verdict))
                 return EXIT_FAILED;
@@ -359,37 +393,60 @@ static int client_failed(const struct program *program, enum assent_err err)
         return exit_status_of(err);
 }
 
-static int begin_and_wait(struct program *program)
+static int open_client(struct program *program)
 {
         struct assent_client_options options = ASSENT_CLIENT_OPTIONS_INIT;
         options.config = program->config;
         options.outcome = note_outcome;
+        options.began = note_begun;
         options.context = program;
-        enum assent_err err = assent_client_open(&options, &program->client);
+        const enum assent_err err = assent_client_open(&options, &program->client);
         if (err != ASSENT_OK)
                 return client_failed(program, err);
         interrupted_client = program->client;
         const struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
         sigaction(SIGINT, &action, NULL);
         sigaction(SIGTERM, &action, NULL);
+        return 0;
+}
 
-        /* The id comes first: whatever happens from here on, the same transaction can be asked
-         * about or repeated. */
+/* Queues the begin and prints its id. In this order, so that what is refused has no id that somebody would ask about;
+ * and before anything is waited for, so that whatever happens then, the same transaction can be asked about. */
+static int send_begin(struct program *program)
+{
+        const enum assent_err err = assent_client_send(program->client, &program->begin);
+        if (err != ASSENT_OK)
+                return client_failed(program, err);
         if (!program->json)
                 printf("%s\n", program->id);
-        if (fflush(stdout) != 0)
-                return EXIT_FAILED;
-        err = assent_client_begin(program->client, &program->begin, (int)program->wait_ms);
-        if (err != ASSENT_OK) {
-                const int status = client_failed(program, err);
-                if (status == EXIT_UNKNOWN)
-                        explain(program, (struct verdict){"UNKNOWN", EXIT_UNKNOWN});
+        if (fflush(stdout) == 0)
+                return 0;
+        fprintf(stderr, "assent-begin: standard output is lost; the transaction is %s\n", program->id);
+        return EXIT_FAILED;
+}
+
+static int begin_and_wait(struct program *program)
+{
+        int status = open_client(program);
+        if (status == 0)
+                status = send_begin(program);
+        if (status != 0)
                 return status;
+        enum assent_err err = wait_until(program, begin_known);
+        if (err == ASSENT_OK && program->begun_err != ASSENT_OK) {
+                fprintf(stderr, "assent-begin: the broker refused the begin for good: %s\n",
+                        assent_err_text(program->begun_err));
+                return exit_status_of(program->begun_err);
         }
-        if (program->no_wait)
+        if (err == ASSENT_OK && program->begun && program->no_wait)
                 return program->json ? print_json(program, (struct verdict){"BEGUN", 0}) : EXIT_COMMITTED;
-        err = wait_for_outcome(program);
-        return err == ASSENT_OK ? report(program) : client_failed(program, err);
+        if (err == ASSENT_OK && program->begun)
+                err = wait_until(program, outcome_known);
+        if (err != ASSENT_OK)
+                return client_failed(program, err);
+        if (!program->interrupted && verdict_of(program).exit_status == EXIT_UNKNOWN)
+                evaluate(program);
+        return report(program);
 }
 
 int main(int argc, char **argv)

@@ -145,7 +145,7 @@ static const struct assent_flag cancel_flags[] = {
 };
 
 static const struct assent_flag inquire_flags[] = {
-    {"wait", "SECONDS", "app.wait", "how long a coordinator may take to answer (default 5)"},
+    {"wait", "DURATION", "app.wait", "how long a coordinator may take to answer: 0s, 500ms, 2m (default 5s)"},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -197,19 +197,20 @@ static void print_notice(const struct assent_notice *notice)
  * nobody (C3). */
 static int run_inquire(struct ctl *ctl)
 {
-        int64_t wait_s = 5;
+        int64_t wait_ms = 5000;
         const char *value = assent_config_get(ctl->config, "app.wait");
-        if (value && !word_number(value, 0, 3600, &wait_s))
-                return usage("--wait %s: must be a number of seconds from 0 to 3600", value);
+        if (value && !word_duration(value, &wait_ms))
+                return usage("--wait %.60s: write 0s, 500ms, 10s or 2m (at most an hour)", value);
         struct assent_notice notice;
         enum assent_err err = open_client(ctl);
         if (err == ASSENT_OK)
                 err = assent_client_inquire(ctl->client, &ctl->txn_id,
                                             (int)assent_config_int(ctl->config, "assent.start_timeout_ms"));
         if (err == ASSENT_OK) {
-                err = assent_client_await(ctl->client, &ctl->txn_id, (int)wait_s * 1000, &notice);
+                err = assent_client_await(ctl->client, &ctl->txn_id, (int)wait_ms, &notice);
                 if (err == ASSENT_TIMED_OUT) {
-                        fprintf(stderr, "No coordinator has answered within %d s; evaluating the lane.\n", (int)wait_s);
+                        fprintf(stderr, "No coordinator has answered within %.1f s; evaluating the lane.\n",
+                                (double)wait_ms / 1000);
                         err = assent_client_evaluate(ctl->client, &ctl->txn_id, &notice);
                 }
         }
@@ -301,7 +302,7 @@ static const struct command commands[] = {
     {"txn", "inquire", "ID", "the outcome, asked for or evaluated",
      "Asks the coordinator for the outcome; when none answers, evaluates the lane. Exit status 4: "
      "not decided yet.\n\nExample:\n"
-     "  assentctl txn inquire 0193502e-8f3c-7c1e-9f6e-2b9d3a1c4f55 --wait 2",
+     "  assentctl txn inquire 0193502e-8f3c-7c1e-9f6e-2b9d3a1c4f55 --wait 2s",
      inquire_flags, run_inquire},
     {"txn", "cancel", "ID", "ask for an abort before all votes are in",
      "Asks for an abort. It has an effect only before all votes are in.\n\nExample:\n"
@@ -337,9 +338,17 @@ static void print_commands(FILE *out, const char *noun)
         }
 }
 
+/* What was asked for and could not be written is a failure. */
+static int written(void)
+{
+        return fflush(stdout) == 0 && !ferror(stdout) ? EXIT_DONE : EXIT_FAILED;
+}
+
 static int print_help(FILE *out)
 {
-        fputs("Examples:\n"
+        fputs("Usage: assentctl COMMAND [OPTION]…\n"
+              "\nMakes and shows the topics of a prefix, and tells what became of a transaction.\n"
+              "\nExamples:\n"
               "  assentctl topics apply --brokers localhost:9092 --service order --service payment\n"
               "  assentctl txn show 0193502e-8f3c-7c1e-9f6e-2b9d3a1c4f55\n"
               "  assentctl tail inbox --from end --follow\n"
@@ -351,7 +360,7 @@ static int print_help(FILE *out)
               "and the environment (ASSENT_…).\n"
               "Exit status: 0 done, 1 failed, 2 usage, 4 outcome unknown, 5 no broker.\n",
               out);
-        return out == stderr ? EXIT_USAGE : EXIT_DONE;
+        return out == stderr ? EXIT_USAGE : written();
 }
 
 /* "did you mean": nouns when `noun` is NULL, else the verbs of that noun. */
@@ -394,7 +403,7 @@ static const struct command *find_command(int count, char **words, int *taken, i
         if (noun_known && (count == 1 || words[1][0] == '-')) {
                 const bool asked = count > 1 && (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0);
                 print_commands(asked ? stdout : stderr, words[0]);
-                *status = asked ? EXIT_DONE : EXIT_USAGE;
+                *status = asked ? written() : EXIT_USAGE;
         } else {
                 *status = noun_known ? refuse_word(words[1], words[0]) : refuse_word(words[0], NULL);
         }
@@ -404,10 +413,13 @@ static const struct command *find_command(int count, char **words, int *taken, i
 /* Reads the arguments of a command; argv[0] is the program. GO_ON, or the exit status. */
 static int read_arguments(struct ctl *ctl, const struct command *command, int argc, char **argv)
 {
-        char synopsis[128], number[] = "--count";
-        snprintf(synopsis, sizeof synopsis, "%s%s%s%s%s [OPTION]…", command->noun, command->verb ? " " : "",
-                 command->verb ? command->verb : "", command->argument ? " " : "",
-                 command->argument ? command->argument : "");
+        /* For whoever reads help and complaints the command's words belong to the program's name. */
+        char name[64], synopsis[64], number[] = "--count";
+        snprintf(name, sizeof name, "assentctl %s%s%s", command->noun, command->verb ? " " : "",
+                 command->verb ? command->verb : "");
+        snprintf(synopsis, sizeof synopsis, "%s%s[OPTION]…", command->argument ? command->argument : "",
+                 command->argument ? " " : "");
+        argv[0] = name;
         if (command->flags == topics_flags &&
             !words_take(&argc, argv, "--service", ctl->services, SERVICES_MAX, &ctl->services_count))
                 return usage("more than %d services", SERVICES_MAX);
@@ -421,9 +433,9 @@ static int read_arguments(struct ctl *ctl, const struct command *command, int ar
                 return status;
         const int wanted = command->argument ? 1 : 0;
         if (argc - first < wanted)
-                return usage("%s is missing: assentctl %s", command->argument, synopsis);
+                return usage("%s is missing: %s %s", command->argument, name, synopsis);
         if (argc - first > wanted)
-                return usage("%.60s: unexpected argument: assentctl %s", argv[first + wanted], synopsis);
+                return usage("%.60s: unexpected argument: %s %s", argv[first + wanted], name, synopsis);
         if (wanted)
                 ctl->argument = argv[first];
         if (!wanted || strcmp(command->argument, "ID") != 0)
@@ -457,7 +469,7 @@ static int run_command(const struct command *command, int argc, char **argv)
         assent_client_close(ctl->client);
         assent_admin_close(ctl->admin);
         assent_config_close(ctl->config);
-        const bool lost = ctl->output_lost || fflush(stdout) != 0 || ferror(stdout);
+        const bool lost = ctl->output_lost || written() != EXIT_DONE;
         free(ctl);
         return lost && status == EXIT_DONE ? EXIT_FAILED : status;
 }
@@ -479,7 +491,7 @@ int main(int argc, char **argv)
         }
         if (strcmp(words[0], "--version") == 0) {
                 printf("assentctl %s\n", ASSENT_VERSION);
-                return EXIT_DONE;
+                return written();
         }
         if (words[0][0] == '-')
                 return usage("the command comes first: assentctl NOUN VERB [OPTION]…; assentctl "

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DURATION_MS_MAX 3600000
+
 size_t word_distance(const char *a, const char *b)
 {
         const size_t a_size = strlen(a), b_size = strlen(b);
@@ -26,6 +28,29 @@ size_t word_distance(const char *a, const char *b)
                 }
         }
         return row[b_size];
+}
+
+bool word_duration(const char *text, int64_t *out_ms)
+{
+        static const struct {
+                const char *unit;
+                int64_t ms;
+        } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}};
+        const size_t digits = strspn(text, "0123456789");
+        char number[WORD_SIZE_MAX];
+        if (digits == 0 || digits >= sizeof number)
+                return false;
+        memcpy(number, text, digits);
+        number[digits] = '\0';
+        for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+                if (strcmp(text + digits, units[i].unit) != 0)
+                        continue;
+                if (!word_number(number, 0, DURATION_MS_MAX / units[i].ms, out_ms))
+                        return false;
+                *out_ms *= units[i].ms;
+                return true;
+        }
+        return false;
 }
 
 bool word_number(const char *text, int64_t min, int64_t max, int64_t *out)

@@ -15,6 +15,9 @@ size_t word_distance(const char *a, const char *b);
 /* A whole number from `min` to `max`, nothing before or after it. */
 bool word_number(const char *text, int64_t min, int64_t max, int64_t *out);
 
+/* A duration, at most an hour: 0s, 500ms, 10s, 2m. */
+bool word_duration(const char *text, int64_t *out_ms);
+
 /* "beginning" (-2), "end" (-1) or an offset, as struct assent_tail has it. */
 bool word_position(const char *text, int64_t *out);
 

@@ -159,17 +159,12 @@ TEXT
         fi
 }
 
-topics_applied() {
+topics_apply() {
         local arguments=() service
         for service in "${services[@]}"; do
                 arguments+=(--service "$service")
         done
-        "$bin/assentctl" topics apply --config "$dir/pipeline.properties" "${arguments[@]}" >"$dir/topics.log" 2>&1
-}
-
-# More than once, because a broker that has just come back answers before it leads its partitions again.
-topics_apply() {
-        wait_for 5 'the topics' topics_applied || {
+        "$bin/assentctl" topics apply --config "$dir/pipeline.properties" "${arguments[@]}" >"$dir/topics.log" 2>&1 || {
                 tail -n 20 "$dir/topics.log" >&2
                 die 'assentctl topics apply failed'
         }

@@ -6,7 +6,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-bin=${ASSENT_BUILD:-$root/build/release}/bin
+bin=$(cd "${ASSENT_BUILD:-$root/build/release}/bin" 2>/dev/null && pwd) || bin=${ASSENT_BUILD:-$root/build/release}/bin
 dir=$root/build/up
 broker=kafka
 prefix=shop
@@ -14,30 +14,33 @@ prefix=shop
 source "$here/pipeline.sh"
 
 how_to_talk() {
-        local set="--config $dir/pipeline.properties"
         cat <<TEXT
 
 The pipeline is up: Kafka at $(cat "$dir/brokers"), topics under the prefix '$prefix'.
 Databases, logs and pid files are in $dir.
 
-An order (exit status 0 committed, 3 aborted, 4 unknown):
-  $bin/assent-begin $set \\
+For a shell that talks to it:
+  export PATH='$bin':"\$PATH" ASSENT_CONFIG='$dir/pipeline.properties'
+  cd '$dir'
+
+An order (the next one needs another order_id; exit status 0 committed, 3 aborted, 4 unknown):
+  assent-begin \\
     --branch 'order:place:{"order_id":"o-1","customer":"alice","total_cents":9900,"items":[{"sku":"lamp","quantity":1}]}' \\
     --branch 'payment:charge:{"account":"alice","amount_cents":9900}' \\
     --branch 'inventory:reserve:{"items":[{"sku":"lamp","quantity":1}]}'
 
-What happened to it, message by message, and the topics as they are read:
-  $bin/assentctl txn show $set TXN
-  $bin/assentctl tail $set inbox
-  $bin/assentctl topics describe $set
-  kcat -b $(cat "$dir/brokers") -C -t $prefix.inbox -e -f '%o %k %S bytes\\n'
+What happened to it, message by message (the id is what assent-begin printed first), and the topics as they are read:
+  assentctl txn show ID
+  assentctl tail inbox
+  assentctl topics describe
+  kcat -b $(cat "$dir/brokers") -C -t $prefix.inbox -e -f '%o %k %S bytes\n'
 
 Balances, a load, and the proof that nothing was lost:
-  sqlite3 -readonly $dir/payment.db "SELECT * FROM accounts WHERE account NOT LIKE 'load-%'"
-  $bin/assent-load $set -n 10000 --in-flight 256
-  $bin/assent-audit --order $dir/order.db --payment $dir/payment.db --inventory $dir/inventory.db --wait 30s
+  sqlite3 -readonly payment.db "SELECT * FROM accounts WHERE account NOT LIKE 'load-%'"
+  assent-load -n 10000 --in-flight 256
+  assent-audit --order order.db --payment payment.db --inventory inventory.db --wait 30s
 
-Stop it:  make down
+Stop it:  make -C '$root' down
 TEXT
 }
 

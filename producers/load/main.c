@@ -376,6 +376,19 @@ static int report(struct load *load)
  * -------------------------------------------------------------------------------------------------------
  */
 
+static const char description[] =
+    "Runs transactions through the sample services and tells how fast they were decided. Given databases, it audits "
+    "them\n"
+    "at the end as assent-audit does.\n"
+    "\n"
+    "Examples:\n"
+    "  assent-load -n 10000 --in-flight 256\n"
+    "  assent-load -n 3000 --abort-ratio 0.05 --duplicate-ratio 0.05 --payment payment.db --inventory inventory.db\n"
+    "\n"
+    "Exit status: 0 every outcome known and right, 1 a violation or a failure, 2 usage, 4 outcomes unknown, 5 no "
+    "broker,\n"
+    "6 begins rejected.";
+
 static const struct assent_flag flags[] = {
     {"count", "N", "app.count", "transactions to run, also -n (default 1000, at most 10000000)"},
     {"in-flight", "N", "app.in_flight", "transactions kept in flight (default 64)"},
@@ -384,7 +397,7 @@ static const struct assent_flag flags[] = {
     {"abort-ratio", "R", "app.abort_ratio", "share that the first participant refuses (default 0)"},
     {"duplicate-ratio", "R", "app.duplicate_ratio", "share whose begin is sent twice (default 0)"},
     {"accounts", "N", "app.accounts", "accounts that pay, of the 1000 seeded (default 1000)"},
-    {"timeout", "MS", "app.timeout", "timeout of each transaction in milliseconds (default 10000)"},
+    {"timeout", "TIME", "app.timeout", "for all votes of a transaction to arrive: 500ms, 10s, 2m (default 10s)"},
     {"seed", "N", "app.seed", "of the random choices (default 1)"},
     {"order", "DB", "app.order", "database of the order service, audited at the end"},
     {"payment", "DB", "app.payment", "database of the payment service, audited at the end"},
@@ -421,6 +434,17 @@ static bool read_integer(const struct assent_config *config, const char *key, in
                 return false;
         }
         return true;
+}
+
+static bool read_timeout(const struct assent_config *config, int64_t *value_ms)
+{
+        const char *text = assent_config_get(config, "app.timeout");
+
+        *value_ms = 10000;
+        if (!text || (audit_duration_parse(text, value_ms) && *value_ms > 0))
+                return true;
+        fprintf(stderr, "assent-load: --timeout %s is no time such as 500ms, 10s, 2m (at most an hour)\n", text);
+        return false;
 }
 
 static bool read_ratio(const struct assent_config *config, const char *key, double *value)
@@ -487,7 +511,7 @@ static bool read_settings(const struct assent_config *config, struct settings *s
         return read_integer(config, "app.count", 1000, 1, COUNT_MAX, &settings->count) &&
                read_integer(config, "app.in_flight", 64, 1, IN_FLIGHT_MAX, &settings->in_flight) &&
                read_integer(config, "app.accounts", ACCOUNTS_MAX, 1, ACCOUNTS_MAX, &settings->accounts) &&
-               read_integer(config, "app.timeout", 10000, 1, 3600000, &settings->timeout_ms) &&
+               read_timeout(config, &settings->timeout_ms) &&
                read_integer(config, "app.seed", 1, 0, INT64_MAX, &settings->seed) &&
                read_ratio(config, "app.abort_ratio", &settings->abort_ratio) &&
                read_ratio(config, "app.duplicate_ratio", &settings->duplicate_ratio) &&
@@ -545,9 +569,7 @@ int main(int argc, char **argv)
         if (assent_config_open(&config) != ASSENT_OK)
                 return 1;
         assent_config_set(config, "assent.log_level=warn", "default of assent-load");
-        status = assent_config_arguments(config, argc, argv, "[-n COUNT] [--in-flight N] …",
-                                         "runs transactions through the sample services and audits what came of them",
-                                         flags, &first);
+        status = assent_config_arguments(config, argc, argv, "[OPTION]…", description, flags, &first);
         if (status < 0 && first < argc) {
                 fprintf(stderr, "assent-load: unexpected argument '%s'\n", argv[first]);
                 status = 2;

@@ -104,7 +104,7 @@ Test(client_begin, names_and_kinds_are_held_to_their_limits)
         kind[ASSENT_KIND_SIZE_MAX] = 'k';
         kind[ASSENT_KIND_SIZE_MAX + 1] = '\0';
         cr_assert_eq(assent_client_send(client, &begin), ASSENT_E_LIMIT);
-        cr_assert_not_null(strstr(client->errmsg, "branch 1"));
+        cr_assert_not_null(strstr(client->errmsg, "branch 2 "));
         kind[0] = '\0';
         service[ASSENT_SERVICE_SIZE_MAX] = 'a';
         service[ASSENT_SERVICE_SIZE_MAX + 1] = '\0';

@@ -36,6 +36,33 @@ Test(ctl_words, numbers_are_whole_and_bounded)
                 cr_assert_not(word_number(wrong[i], 0, INT64_MAX, &number), "%s", wrong[i]);
 }
 
+Test(ctl_words, durations_have_a_unit_and_end_at_an_hour)
+{
+        int64_t ms = -1;
+        cr_assert(word_duration("0s", &ms) && ms == 0);
+        cr_assert(word_duration("500ms", &ms) && ms == 500);
+        cr_assert(word_duration("2m", &ms) && ms == 120000);
+        cr_assert(word_duration("60m", &ms) && ms == 3600000);
+        cr_assert(word_duration("3600000ms", &ms) && ms == 3600000);
+        static const char *const wrong[] = {"",
+                                            "5",
+                                            "s",
+                                            "1h",
+                                            "1.5s",
+                                            "-1s",
+                                            "+1s",
+                                            " 1s",
+                                            "1 s",
+                                            "1s ",
+                                            "61m",
+                                            "3601s",
+                                            "3600001ms",
+                                            "99999999999999999999s",
+                                            "00000000000000000000000000000000001s"};
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+                cr_assert_not(word_duration(wrong[i], &ms), "%s", wrong[i]);
+}
+
 Test(ctl_words, positions_are_words_or_offsets)
 {
         int64_t position = 0;
