@@ -88,7 +88,8 @@ struct assent_core *assent_core_open(const struct assent_core_options *options);
 void assent_core_close(struct assent_core *core); /* NULL is fine */
 
 /* Applies one record: R1, then R8, then the message, then R11 (`message` NULL: malformed, R15). `timestamp_ms` is the
- * broker's append time; one outside 0 … 2^48 - 1 (ASSENT_TIME_NONE, say) is none and moves nothing. Offsets must grow. Returns false only when the arena is exhausted (R16's hard limit): the core is
+ * broker's append time; one outside 0 … 2^48 - 1 (ASSENT_TIME_NONE, say) is none and moves nothing. Offsets must grow.
+ * Returns false only when the arena is exhausted (R16's hard limit): the core is
  * then of no further use, and the caller stops with an error; *verdict is set otherwise. */
 bool assent_core_step(struct assent_core *core, int64_t offset, int64_t timestamp_ms, const struct assent_message *message,
                       enum assent_verdict *verdict);

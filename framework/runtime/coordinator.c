@@ -714,7 +714,7 @@ static enum assent_err tick_lane(struct lane *lane, int64_t now)
         if (now < lane->tick_after_ms || deadline_in(lane, now) > 0)
                 return ASSENT_OK;
         int64_t low, high;
-        /* Foreign transactions leave markers that no reader gets: a silent lane is read to its end, whatever the offsets say. */
+        /* Foreign transactions leave markers that no reader gets: a silent lane is read to its end, whatever offsets say. */
         enum assent_err err = assent_bus_watermarks(c->bus, c->inbox, lane->number, &low, &high);
         int64_t asked_ms = assent_bus_monotonic_ms(c->bus);
         if (err || (high > lane->next && asked_ms - lane->last_record_ms < SILENCE_MS)) {

@@ -20,7 +20,7 @@ Test(bus_records, lanes_keep_their_order)
                 int32_t lane;
                 int64_t offset = contract_read(consumer, text, &lane);
                 cr_assert_eq(offset, next[lane]);
-                cr_assert_eq(atoi(text), next[lane]);
+                cr_assert_eq(strtoll(text, NULL, 10), next[lane]);
                 next[lane]++;
         }
         contract_silence(consumer, 200);

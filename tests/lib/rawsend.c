@@ -61,7 +61,8 @@ static bool request_parse(int argc, char **argv, struct request *request)
                 else
                         fine = false;
         }
-        return fine && (!request->header || strchr(request->header, '=')) && optind == argc && request->brokers && request->topic && request->lane >= 0;
+        fine = fine && (!request->header || strchr(request->header, '=')) && optind == argc;
+        return fine && request->brokers && request->topic && request->lane >= 0;
 }
 
 static bool value_from_hex(struct request *request)

@@ -35,7 +35,8 @@ static enum assent_err watermarks(struct assent_bus *bus, const char *topic, int
         return ASSENT_OK;
 }
 
-static enum assent_err offset_for_time(struct assent_bus *bus, const char *topic, int32_t lane, int64_t time_ms, int64_t *offset)
+static enum assent_err offset_for_time(struct assent_bus *bus, const char *topic, int32_t lane, int64_t time_ms,
+                                       int64_t *offset)
 {
         (void)bus, (void)topic, (void)lane;
         for (*offset = 0; *offset < (int64_t)fake.count && fake.records[*offset].timestamp_ms < time_ms;)
@@ -158,6 +159,14 @@ static void doubt(struct assent_open_branches *table, struct assent_uuid id)
         entry->in_doubt = true;
 }
 
+static void read_lane(const struct assent_uuid *first, int64_t end_offset, const struct assent_open_branches *table,
+                      struct assent_decisions *found)
+{
+        enum assent_err err = assent_terminate(&fake.bus, codec, config, &settings, requests[0].service, first, end_offset,
+                                               table, found);
+        cr_assert_eq(err, ASSENT_OK, "%s", found->errmsg);
+}
+
 TestSuite(terminate, .init = setup, .fini = teardown);
 
 /* X committed at τ = 300 and its begin was sent again at 1000. A reading for the younger Y begins behind X's votes: in it X is
@@ -178,13 +187,13 @@ Test(terminate, a_reading_is_not_believed_about_transactions_older_than_its_firs
         doubt(&table, y);
 
         struct assent_decisions found;
-        cr_assert_eq(assent_terminate(&fake.bus, codec, config, &settings, requests[0].service, &y, 7, &table, &found), ASSENT_OK);
+        read_lane(&y, 7, &table, &found);
         cr_assert_eq(found.count, 1, "only Y");
         cr_assert_eq(memcmp(&found.commands[0].txn_id, &y, sizeof y), 0);
         cr_assert_eq(found.commands[0].body.command.phase, ASSENT_ABORT);
         assent_decisions_free(&found);
 
-        cr_assert_eq(assent_terminate(&fake.bus, codec, config, &settings, requests[0].service, &x, -1, &table, &found), ASSENT_OK);
+        read_lane(&x, -1, &table, &found);
         cr_assert_eq(found.count, 2, "a reading that begins with the eldest finds both");
         cr_assert_eq(memcmp(&found.commands[0].txn_id, &x, sizeof x), 0);
         cr_assert_eq(found.commands[0].body.command.phase, ASSENT_COMMIT, "X committed");
@@ -203,11 +212,11 @@ Test(terminate, nothing_is_concluded_before_the_lane_decides)
         cr_assert(assent_open_branches_open(&table, (size_t)16 << 20));
         doubt(&table, x);
         struct assent_decisions found;
-        cr_assert_eq(assent_terminate(&fake.bus, codec, config, &settings, requests[0].service, &x, 3, &table, &found), ASSENT_OK);
+        read_lane(&x, 3, &table, &found);
         cr_assert_eq(found.count, 0);
         assent_decisions_free(&found);
         append(T + 10001, inquire(x, 0));
-        cr_assert_eq(assent_terminate(&fake.bus, codec, config, &settings, requests[0].service, &x, 4, &table, &found), ASSENT_OK);
+        read_lane(&x, 4, &table, &found);
         cr_assert_eq(found.count, 1);
         cr_assert_eq(found.commands[0].body.command.phase, ASSENT_ABORT, "R8 by the question's own timestamp");
         assent_decisions_free(&found);

@@ -40,7 +40,8 @@ struct assent_consumer;
 
 /* As in participant.h. A message whose id is known is skipped and counted; the same id with other bytes is a CONFLICT:
  * counted, logged, skipped. Ids are forgotten assent.horizon_ms of log time after they were seen; log time is the running
- * maximum of the records' timestamps, so on a topic with CreateTime a producer whose clock is ahead makes them forgotten early. */
+ * maximum of the records' timestamps, so on a topic with CreateTime a producer whose clock is ahead makes them forgotten
+ * early. */
 ASSENT_API enum assent_err assent_consumer_open(const struct assent_consumer_options *options, struct assent_consumer **out);
 ASSENT_API enum assent_err assent_consumer_step(struct assent_consumer *consumer, int timeout_ms);
 ASSENT_API enum assent_err assent_consumer_run(struct assent_consumer *consumer);
