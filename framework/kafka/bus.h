@@ -127,6 +127,11 @@ static inline int assent_bus_topic(struct assent_bus *bus, const char *name)
         return bus->ops->topic(bus, name);
 }
 
+/* Whatever waits for the cluster does so for at most five seconds while a program starts, and for one second from the first
+ * consume for a group on, so that a loop goes on while the brokers are away. In such a loop, for four seconds after nobody
+ * answered, nothing is asked and nothing waited for: lookup, watermarks and offset_for_time return ASSENT_E_BROKER, a commit
+ * with `wait` ASSENT_AGAIN, a flush what it can do without waiting. It is asked again at once when the cluster is heard of. */
+
 /* The number of lanes of a topic, from the cluster's full metadata, so that asking never creates it (R18). Blocks.
  * ASSENT_OK, ASSENT_E_NOT_FOUND, ASSENT_E_BROKER. */
 static inline enum assent_err assent_bus_lookup(struct assent_bus *bus, const char *topic, int *lanes)
@@ -147,7 +152,9 @@ static inline enum assent_err assent_bus_poll(struct assent_bus *bus, int timeou
         return bus->ops->poll(bus, timeout_ms);
 }
 
-/* Waits until everything sent is reported. ASSENT_OK, ASSENT_TIMED_OUT, ASSENT_E_KAFKA. */
+/* Waits until everything sent is reported. A bus that reads for a group gives up sooner, when no report comes for a quarter
+ * of assent.stop_timeout_ms: nothing else could keep its end within that limit. ASSENT_OK, ASSENT_TIMED_OUT,
+ * ASSENT_E_KAFKA. */
 static inline enum assent_err assent_bus_flush(struct assent_bus *bus, int timeout_ms)
 {
         return bus->ops->flush(bus, timeout_ms);

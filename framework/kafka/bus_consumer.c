@@ -18,8 +18,8 @@
 #include "kafka/errors.h"
 
 /* One look even if no wake-up came, in case a client forgets one. */
+#define HURRY_MAX          8 /* unsent records that are not left to linger */
 #define WAIT_MAX_MS        1000
-#define COMMITTED_WAIT_MS  5000
 #define COMMITTED_PAUSE_MS 50
 
 struct held_lane {
@@ -116,9 +116,11 @@ static enum assent_err fail(struct assent_bus_consumer *consumer, enum assent_er
 /* A coordinator that is loading or moving answers soon; while there is none there is nothing to fall back on. */
 static enum assent_err committed_read(struct assent_bus_consumer *consumer, rd_kafka_topic_partition_list_t *list)
 {
-        int64_t deadline_ms = assent_clock_ms() + consumer->bus->start_timeout_ms;
+        struct assent_bus_kafka *bus = consumer->bus;
+        bool urgent = bus->running && bus->stop_timeout_ms < bus->start_timeout_ms;
+        int64_t deadline_ms = assent_clock_ms() + (urgent ? bus->stop_timeout_ms : bus->start_timeout_ms);
         for (;;) {
-                rd_kafka_resp_err_t err = rd_kafka_committed(consumer->client, list, COMMITTED_WAIT_MS);
+                rd_kafka_resp_err_t err = rd_kafka_committed(consumer->client, list, bus->query_timeout_ms);
                 for (int i = 0; i < list->cnt && !err; i++)
                         err = list->elems[i].err;
                 if (!err)
@@ -157,8 +159,10 @@ static enum assent_err starts_ask(struct assent_bus_consumer *consumer, rd_kafka
 
 static enum assent_err lanes_take(struct assent_bus_consumer *consumer, rd_kafka_topic_partition_list_t *list)
 {
-        ASSENT_ASSERT(consumer->lanes_count == 0);
+        ASSENT_ASSERT(consumer->lanes_count == 0 && !consumer->bus->taking);
+        consumer->bus->taking = true;
         enum assent_err err = starts_ask(consumer, list);
+        consumer->bus->taking = false;
         rd_kafka_resp_err_t refusal = rd_kafka_assign(consumer->client, err ? NULL : list);
         if (!err && refusal)
                 err = fail(consumer, ASSENT_E_KAFKA, "lanes cannot be taken", rd_kafka_err2str(refusal));
@@ -293,7 +297,7 @@ void assent_bus_kafka_consumer_close(struct assent_bus_consumer *consumer)
                 rd_kafka_queue_destroy(consumer->queue);
         }
         if (consumer->client)
-                assent_kafka_destroy(consumer->client, consumer, bus->stop_timeout_ms);
+                assent_kafka_destroy(consumer->client, consumer, bus->close_timeout_ms);
         else
                 free(consumer);
 }
@@ -342,6 +346,7 @@ static void records_take(struct assent_bus_consumer *consumer, struct assent_rec
                         rd_kafka_message_destroy(message);
                         continue;
                 }
+                assent_bus_kafka_heard(consumer->bus, RD_KAFKA_RESP_ERR_NO_ERROR);
                 record_fill(&records[consumer->messages_count], message);
                 consumer->messages[consumer->messages_count++] = message;
         }
@@ -358,6 +363,14 @@ static bool wake_wait(struct assent_bus_kafka *bus, int64_t timeout_ms)
         return ready >= 0;
 }
 
+/* The start is over: from now on a loop must go on, and end when it is told to. */
+static void running(struct assent_bus_kafka *bus)
+{
+        bus->running = true;
+        if (bus->query_timeout_ms > ASSENT_QUERY_RUN_MS)
+                bus->query_timeout_ms = ASSENT_QUERY_RUN_MS;
+}
+
 enum assent_err assent_bus_kafka_consume(struct assent_bus_consumer *consumer, struct assent_record *records,
                                          size_t records_max, int timeout_ms, size_t *count)
 {
@@ -365,16 +378,27 @@ enum assent_err assent_bus_kafka_consume(struct assent_bus_consumer *consumer, s
         int64_t deadline_ms = timeout_ms > 0 ? assent_clock_ms() + timeout_ms : 0;
         ASSENT_ASSERT(records_max > 0);
         *count = 0;
+        if (consumer->grouped)
+                running(bus);
         messages_release(consumer);
         if (!messages_reserve(consumer, records_max))
                 return fail(consumer, ASSENT_E_KAFKA, "cannot be read", "out of memory");
         uint64_t reports_before = bus->reports_count;
+        bool hurried = false;
         for (;;) {
                 assent_bus_kafka_reports(bus);
                 records_take(consumer, records, records_max);
                 bool reported = bus->reports_count != reports_before; /* the caller may be waiting for just that */
                 if (consumer->messages_count > 0 || reported || consumer->err || bus->failed || timeout_ms <= 0)
                         break;
+                /* Nothing left to read: a few records that linger would wait for company that does not come. A flush makes
+                 * linger.ms count as 0 while it runs; under load there is always something to read, and they linger. */
+                int unsent = rd_kafka_outq_len(bus->producer);
+                if (!hurried && unsent > 0 && unsent <= HURRY_MAX) {
+                        hurried = true;
+                        rd_kafka_flush(bus->producer, 1);
+                        continue;
+                }
                 int64_t left_ms = deadline_ms - assent_clock_ms();
                 if (left_ms <= 0 || !wake_wait(bus, left_ms))
                         break;
@@ -412,6 +436,29 @@ enum assent_err assent_bus_kafka_seek(struct assent_bus_consumer *consumer, int3
         return ASSENT_OK;
 }
 
+/* rd_kafka_commit would wait without limit. What comes too late goes nowhere: the queue is gone by then. */
+static rd_kafka_resp_err_t commit_and_wait(struct assent_bus_consumer *consumer, rd_kafka_topic_partition_list_t *list)
+{
+        struct assent_bus_kafka *bus = consumer->bus;
+        if (!assent_bus_kafka_present(bus))
+                return RD_KAFKA_RESP_ERR__TIMED_OUT;
+        rd_kafka_queue_t *answers = rd_kafka_queue_new(consumer->client);
+        rd_kafka_resp_err_t err = rd_kafka_commit_queue(consumer->client, list, answers, NULL, NULL);
+        rd_kafka_event_t *event = err ? NULL : rd_kafka_queue_poll(answers, bus->query_timeout_ms);
+        if (event) {
+                const rd_kafka_topic_partition_list_t *answered = rd_kafka_event_topic_partition_list(event);
+                err = rd_kafka_event_error(event);
+                if (!err && answered)
+                        err = answered->elems[0].err;
+                rd_kafka_event_destroy(event);
+        } else if (!err) {
+                err = RD_KAFKA_RESP_ERR__TIMED_OUT;
+        }
+        rd_kafka_queue_destroy(answers);
+        assent_bus_kafka_heard(bus, err);
+        return err;
+}
+
 enum assent_err assent_bus_kafka_commit(struct assent_bus_consumer *consumer, int32_t lane, int64_t offset,
                                         struct assent_bytes metadata, bool wait)
 {
@@ -429,9 +476,8 @@ enum assent_err assent_bus_kafka_commit(struct assent_bus_consumer *consumer, in
                 memcpy(committed->metadata, metadata.data, metadata.size);
                 committed->metadata_size = metadata.size;
         }
-        rd_kafka_resp_err_t refusal = rd_kafka_commit(consumer->client, list, !wait);
-        if (!refusal && wait)
-                refusal = committed->err;
+        rd_kafka_resp_err_t refusal =
+            wait ? commit_and_wait(consumer, list) : rd_kafka_commit(consumer->client, list, true);
         if (refusal)
                 err = fail(consumer, ASSENT_AGAIN, "an offset was not committed", rd_kafka_err2str(refusal));
 out:

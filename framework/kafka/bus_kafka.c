@@ -50,6 +50,27 @@ void assent_bus_kafka_error(rd_kafka_t *client, int err, const char *reason, voi
         }
 }
 
+bool assent_bus_kafka_present(struct assent_bus_kafka *bus)
+{
+        int64_t left_ms = bus->away_until_ms ? bus->away_until_ms - assent_clock_ms() : 0;
+        ASSENT_ASSERT(left_ms <= ASSENT_AWAY_MS);
+        if (!bus->running || bus->taking || left_ms <= 0)
+                return true;
+        assent_bus_kafka_fail(bus, ASSENT_E_BROKER, "no broker answered; it is asked again in %lld ms",
+                              (long long)left_ms);
+        return false;
+}
+
+void assent_bus_kafka_heard(struct assent_bus_kafka *bus, rd_kafka_resp_err_t err)
+{
+        bool silent = err == RD_KAFKA_RESP_ERR__TIMED_OUT || err == RD_KAFKA_RESP_ERR__TRANSPORT ||
+                      err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+        if (silent)
+                bus->away_until_ms = assent_clock_ms() + ASSENT_AWAY_MS;
+        else if (err >= RD_KAFKA_RESP_ERR_UNKNOWN) /* below are the client's own errors, which prove nothing */
+                bus->away_until_ms = 0;
+}
+
 static void report_make(struct assent_bus_kafka *bus, const struct assent_report *report)
 {
         bus->reports_count++;
@@ -68,6 +89,8 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
                                        .key = {.data = message->key, .size = message->key_len},
                                        .value = {.data = message->payload, .size = message->len}};
         (void)client;
+        if (!message->err)
+                assent_bus_kafka_heard(bus, RD_KAFKA_RESP_ERR_NO_ERROR);
         if (report.err)
                 assent_bus_kafka_fail(bus, report.err, "topic %s lane %d: a record of %zu bytes was refused: %s",
                                       rd_kafka_topic_name(message->rkt), message->partition, message->len,
@@ -134,7 +157,7 @@ static void bus_close(struct assent_bus *base)
         if (bus->wake_fd >= 0)
                 close(bus->wake_fd);
         if (bus->producer)
-                assent_kafka_destroy(bus->producer, bus, bus->stop_timeout_ms);
+                assent_kafka_destroy(bus->producer, bus, bus->close_timeout_ms);
         else
                 free(bus);
 }
@@ -172,8 +195,11 @@ static enum assent_err bus_lookup(struct assent_bus *base, const char *name, int
 {
         struct assent_bus_kafka *bus = assent_bus_kafka(base);
         const struct rd_kafka_metadata *metadata = NULL;
-        rd_kafka_resp_err_t err = rd_kafka_metadata(bus->producer, 1, NULL, &metadata, bus->query_timeout_ms);
         *lanes = 0;
+        if (!assent_bus_kafka_present(bus))
+                return ASSENT_E_BROKER;
+        rd_kafka_resp_err_t err = rd_kafka_metadata(bus->producer, 1, NULL, &metadata, bus->query_timeout_ms);
+        assent_bus_kafka_heard(bus, err);
         if (err)
                 return assent_bus_kafka_fail(bus, ASSENT_E_BROKER, "no broker tells which topics there are: %s",
                                              rd_kafka_err2str(err));
@@ -244,11 +270,29 @@ static enum assent_err bus_poll(struct assent_bus *base, int timeout_ms)
         return bus->failed ? ASSENT_E_KAFKA : ASSENT_OK;
 }
 
+/* A loop is about to end when it flushes: it waits only as long as something still comes. */
+static rd_kafka_resp_err_t flush_within(struct assent_bus_kafka *bus, int timeout_ms)
+{
+        int64_t deadline_ms = assent_clock_ms() + timeout_ms, left_ms = timeout_ms;
+        for (;;) {
+                uint64_t reports_before = bus->reports_count;
+                if (bus->running && left_ms > bus->close_timeout_ms)
+                        left_ms = bus->close_timeout_ms;
+                rd_kafka_resp_err_t err = rd_kafka_flush(bus->producer, (int)left_ms);
+                bool silent = bus->reports_count == reports_before;
+                if (err && silent && left_ms >= bus->query_timeout_ms)
+                        assent_bus_kafka_heard(bus, err);
+                left_ms = deadline_ms - assent_clock_ms();
+                if (!err || silent || left_ms <= 0)
+                        return err;
+        }
+}
+
 static enum assent_err bus_flush(struct assent_bus *base, int timeout_ms)
 {
         struct assent_bus_kafka *bus = assent_bus_kafka(base);
         refused_report(bus);
-        rd_kafka_resp_err_t err = rd_kafka_flush(bus->producer, timeout_ms);
+        rd_kafka_resp_err_t err = flush_within(bus, assent_bus_kafka_present(bus) ? timeout_ms : 0);
         if (bus->failed)
                 return ASSENT_E_KAFKA;
         if (err)
@@ -266,12 +310,35 @@ static enum assent_err query_result(struct assent_bus_kafka *bus, rd_kafka_resp_
                                      rd_kafka_err2str(err));
 }
 
+/* The first offset whose timestamp is at least `time_ms`, -1 if there is none; or what RD_KAFKA_OFFSET_BEGINNING and
+ * RD_KAFKA_OFFSET_END stand for, which travel in the same field. rd_kafka_query_watermark_offsets asks just that, but
+ * in 2.0.2 its wait heeds no limit: it lasts while the request is tried again. */
+static rd_kafka_resp_err_t offset_ask(struct assent_bus_kafka *bus, const char *topic, int32_t lane, int64_t time_ms,
+                                      int64_t deadline_ms, int64_t *offset)
+{
+        int64_t left_ms = deadline_ms - assent_clock_ms();
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_t *asked = rd_kafka_topic_partition_list_add(list, topic, lane);
+        asked->offset = time_ms;
+        rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(bus->producer, list, left_ms > 0 ? (int)left_ms : 0);
+        if (!err)
+                err = asked->err;
+        *offset = asked->offset;
+        rd_kafka_topic_partition_list_destroy(list);
+        assent_bus_kafka_heard(bus, err);
+        return err;
+}
+
 static enum assent_err bus_watermarks(struct assent_bus *base, const char *topic, int32_t lane, int64_t *low,
                                       int64_t *high)
 {
         struct assent_bus_kafka *bus = assent_bus_kafka(base);
-        rd_kafka_resp_err_t err =
-            rd_kafka_query_watermark_offsets(bus->producer, topic, lane, low, high, bus->query_timeout_ms);
+        int64_t deadline_ms = assent_clock_ms() + bus->query_timeout_ms;
+        if (!assent_bus_kafka_present(bus))
+                return ASSENT_E_BROKER;
+        rd_kafka_resp_err_t err = offset_ask(bus, topic, lane, RD_KAFKA_OFFSET_BEGINNING, deadline_ms, low);
+        if (!err)
+                err = offset_ask(bus, topic, lane, RD_KAFKA_OFFSET_END, deadline_ms, high);
         return query_result(bus, err, "no broker tells its first and last offset", topic, lane);
 }
 
@@ -279,20 +346,15 @@ static enum assent_err bus_offset_for_time(struct assent_bus *base, const char *
                                            int64_t *offset)
 {
         struct assent_bus_kafka *bus = assent_bus_kafka(base);
-        int64_t low;
+        int64_t deadline_ms = assent_clock_ms() + bus->query_timeout_ms;
         if (bus->embedded)
                 return assent_bus_kafka_fail(bus, ASSENT_E_UNSUPPORTED,
                                              "the embedded broker cannot look offsets up by time");
-        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-        rd_kafka_topic_partition_t *asked = rd_kafka_topic_partition_list_add(list, topic, lane);
-        asked->offset = time_ms;
-        rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(bus->producer, list, bus->query_timeout_ms);
-        if (!err)
-                err = asked->err;
-        *offset = asked->offset;
-        rd_kafka_topic_partition_list_destroy(list);
+        if (!assent_bus_kafka_present(bus))
+                return ASSENT_E_BROKER;
+        rd_kafka_resp_err_t err = offset_ask(bus, topic, lane, time_ms > 0 ? time_ms : 0, deadline_ms, offset);
         if (!err && *offset < 0) /* nothing that late */
-                return bus_watermarks(base, topic, lane, &low, offset);
+                err = offset_ask(bus, topic, lane, RD_KAFKA_OFFSET_END, deadline_ms, offset);
         return query_result(bus, err, "no broker looks its offsets up by time", topic, lane);
 }
 
@@ -354,8 +416,9 @@ enum assent_err assent_bus_kafka_open(const struct assent_bus_options *options, 
         bus->context = options->context;
         bus->start_timeout_ms = (int)assent_config_int(options->config, "assent.start_timeout_ms");
         bus->query_timeout_ms =
-            bus->start_timeout_ms < ASSENT_QUERY_TIMEOUT_MAX_MS ? bus->start_timeout_ms : ASSENT_QUERY_TIMEOUT_MAX_MS;
+            bus->start_timeout_ms < ASSENT_QUERY_START_MS ? bus->start_timeout_ms : ASSENT_QUERY_START_MS;
         bus->stop_timeout_ms = (int)assent_config_int(options->config, "assent.stop_timeout_ms");
+        bus->close_timeout_ms = bus->stop_timeout_ms / 4;
         bus->embedded = assent_kafka_embedded(options->config);
         bus->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         bus->refused = calloc(REFUSED_MAX, sizeof *bus->refused);

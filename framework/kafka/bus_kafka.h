@@ -6,9 +6,16 @@
 
 #include "kafka/bus.h"
 
-#define ASSENT_BUS_TOPICS_MAX       1024
-#define ASSENT_QUERY_TIMEOUT_MAX_MS 10000
-#define ASSENT_COMMIT_METADATA_MAX  3500
+#define ASSENT_BUS_TOPICS_MAX      1024
+#define ASSENT_COMMIT_METADATA_MAX 3500
+
+/* The limit of one question to the cluster: while a program starts; once it reads for a group, whose loop must go on.
+ */
+#define ASSENT_QUERY_START_MS 5000
+#define ASSENT_QUERY_RUN_MS   1000
+/* So long no loop asks again after a question that nobody answered, unless the cluster is heard of before: a loop that
+ * serves many lanes would otherwise wait for each of them. */
+#define ASSENT_AWAY_MS 4000
 
 /* A record that never got as far as the client's queue; its report waits for the next poll, consume or flush. */
 struct assent_bus_refused {
@@ -31,8 +38,13 @@ struct assent_bus_kafka {
         size_t consumers_count;
         uint64_t reports_count; /* made so far */
         int wake_fd;            /* an eventfd: something came for the producer or a consumer of this bus */
-        int stop_timeout_ms, start_timeout_ms;
-        int query_timeout_ms;  /* of one question to the cluster; never longer than start_timeout_ms */
+        int start_timeout_ms, stop_timeout_ms;
+        int query_timeout_ms; /* of one question to the cluster; never longer than start_timeout_ms */
+        int close_timeout_ms; /* of one step of the way out: drain, commit, consumer and producer fit in stop_timeout_ms
+                               */
+        int64_t away_until_ms; /* nobody answered; 0: somebody did */
+        bool running;          /* reads for a group */
+        bool taking;           /* within `assigned`, which has its own patience */
         bool embedded, failed; /* failed: the producer, for good */
         char errmsg[1024];
 };
@@ -43,6 +55,12 @@ struct assent_bus_kafka *assent_bus_kafka(struct assent_bus *bus);
 /* Keeps a sentence for errmsg and hands `err` back. */
 __attribute__((format(printf, 3, 4))) enum assent_err
 assent_bus_kafka_fail(struct assent_bus_kafka *bus, enum assent_err err, const char *format, ...);
+
+/* Whether it makes sense to wait for the cluster now; if not, with a sentence. */
+bool assent_bus_kafka_present(struct assent_bus_kafka *bus);
+
+/* How waiting for the cluster ended; RD_KAFKA_RESP_ERR_NO_ERROR also when it was heard of in any other way. */
+void assent_bus_kafka_heard(struct assent_bus_kafka *bus, rd_kafka_resp_err_t err);
 
 /* Makes every delivery report that is there, without waiting. */
 void assent_bus_kafka_reports(struct assent_bus_kafka *bus);

@@ -22,7 +22,8 @@ rd_kafka_conf_t *assent_kafka_conf(const struct assent_config *config, rd_kafka_
 rd_kafka_t *assent_kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *errmsg, size_t errmsg_size);
 
 /* Closes and destroys the client, then frees `owned` (what its callbacks use). It may hang in librdkafka 2.0.2 when a
- * lane was lost or a topic removed: after timeout_ms it is left behind, with a warning, to a thread of its own. */
+ * lane was lost or a topic removed, or while a commit waits for brokers that are away: after timeout_ms it is left
+ * behind, with a warning, to a thread of its own. */
 void assent_kafka_destroy(rd_kafka_t *client, void *owned, int timeout_ms);
 
 /* One line of foreign diagnostics, at most 20 a second in the whole process. */

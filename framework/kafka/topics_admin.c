@@ -12,6 +12,8 @@
 #include "kafka/errors.h"
 
 #define SETTLE_PAUSE_MS 50
+#define ANSWER_SLACK_MS 1000
+#define CREATION_MAX_MS 10000
 
 const char *const assent_topic_settings[ASSENT_TOPIC_SETTINGS] = {
     [ASSENT_TOPIC_TIMESTAMP_TYPE] = "message.timestamp.type",
@@ -44,6 +46,17 @@ void assent_topic_setting_wanted(const struct assent_config *config, const char 
                 snprintf(value, 64, "%" PRId64, bytes);
         else
                 snprintf(value, 64, "%" PRId64, assent_config_int(config, "assent.min_insync_replicas"));
+}
+
+/* The request has its own timeout, which must not be the only one. NULL: no answer. */
+static rd_kafka_event_t *answer_await(rd_kafka_queue_t *queue, int timeout_ms)
+{
+        return rd_kafka_queue_poll(queue, timeout_ms + ANSWER_SLACK_MS);
+}
+
+static rd_kafka_resp_err_t answer_err(rd_kafka_event_t *event)
+{
+        return event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
 }
 
 static enum assent_err broker_silent(rd_kafka_resp_err_t err, char errmsg[1024])
@@ -91,8 +104,8 @@ static enum assent_err settings_read(rd_kafka_event_t *event, struct assent_topi
                                      char errmsg[1024])
 {
         size_t resources_count = 0;
-        if (rd_kafka_event_error(event))
-                return broker_silent(rd_kafka_event_error(event), errmsg);
+        if (answer_err(event))
+                return broker_silent(answer_err(event), errmsg);
         const rd_kafka_ConfigResource_t **resources =
             rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &resources_count);
         for (size_t i = 0; i < resources_count; i++) {
@@ -130,7 +143,7 @@ static enum assent_err settings_ask(struct assent_bus_kafka *bus, struct assent_
                     rd_kafka_AdminOptions_new(bus->producer, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
                 rd_kafka_AdminOptions_set_request_timeout(options, bus->query_timeout_ms, NULL, 0);
                 rd_kafka_DescribeConfigs(bus->producer, resources, asked, options, queue);
-                rd_kafka_event_t *event = rd_kafka_queue_poll(queue, -1); /* the request has its own timeout */
+                rd_kafka_event_t *event = answer_await(queue, bus->query_timeout_ms);
                 err = settings_read(event, facts, count, errmsg);
                 rd_kafka_event_destroy(event);
                 rd_kafka_AdminOptions_destroy(options);
@@ -187,8 +200,8 @@ enum assent_err assent_topics_others(struct assent_bus_kafka *bus, const char *s
 static enum assent_err creation_read(rd_kafka_event_t *event, const char *name, char errmsg[1024])
 {
         size_t count = 0;
-        if (rd_kafka_event_error(event))
-                return broker_silent(rd_kafka_event_error(event), errmsg);
+        if (answer_err(event))
+                return broker_silent(answer_err(event), errmsg);
         const rd_kafka_topic_result_t **results =
             rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
         ASSENT_ASSERT(count == 1);
@@ -208,6 +221,7 @@ static enum assent_err create_on_kafka(struct assent_bus_kafka *bus, const struc
 {
         int lanes = (int)assent_config_int(config, "assent.lanes_count");
         int replication = (int)assent_config_int(config, "assent.replication");
+        int timeout_ms = bus->start_timeout_ms < CREATION_MAX_MS ? bus->start_timeout_ms : CREATION_MAX_MS;
         rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, lanes, replication, errmsg, 1024);
         if (!topic)
                 return ASSENT_E_TOPIC;
@@ -218,10 +232,10 @@ static enum assent_err create_on_kafka(struct assent_bus_kafka *bus, const struc
         }
         rd_kafka_queue_t *queue = rd_kafka_queue_new(bus->producer);
         rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(bus->producer, RD_KAFKA_ADMIN_OP_CREATETOPICS);
-        rd_kafka_AdminOptions_set_request_timeout(options, bus->query_timeout_ms, NULL, 0);
-        rd_kafka_AdminOptions_set_operation_timeout(options, bus->query_timeout_ms, NULL, 0);
+        rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
+        rd_kafka_AdminOptions_set_operation_timeout(options, timeout_ms, NULL, 0);
         rd_kafka_CreateTopics(bus->producer, &topic, 1, options, queue);
-        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, -1); /* the request has its own timeout */
+        rd_kafka_event_t *event = answer_await(queue, timeout_ms);
         enum assent_err err = creation_read(event, name, errmsg);
         rd_kafka_event_destroy(event);
         rd_kafka_AdminOptions_destroy(options);

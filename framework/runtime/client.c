@@ -234,7 +234,7 @@ enum assent_err assent_client_open(const struct assent_client_options *options, 
 /* The bus drops what it has not sent yet, and a caller that only queues would never know. */
 static void flush(struct assent_client *client)
 {
-        const int timeout_ms = (int)assent_config_int(client->options.config, "assent.stop_timeout_ms");
+        const int timeout_ms = (int)assent_config_int(client->options.config, "assent.stop_timeout_ms") / 2;
         if (assent_bus_flush(client->bus, timeout_ms) != ASSENT_OK)
                 assent_log(ASSENT_LOG_WARN, "the client closes with records that no broker has confirmed",
                            ASSENT_TEXT("error", assent_bus_errmsg(client->bus)));

@@ -108,6 +108,7 @@ struct assent_coordinator {
         struct errand *errands;
         uint64_t errands_sequence, undeliverable;
         bool flush_failed; /* at a revoke: the other lanes need not try */
+        int64_t lookup_log[2];
         volatile int stopping;
         enum assent_err failed; /* found inside a callback; step returns it */
         char errmsg[2048];
@@ -217,8 +218,9 @@ static const struct service *find_service(struct assent_coordinator *c, struct a
                         fail(c, ASSENT_E_KAFKA, "stopped while looking up topic %s; what it was for is replayed", topic);
                         return &nowhere;
                 }
-                assent_log(ASSENT_LOG_WARN, "topic lookup failed, trying again", ASSENT_TEXT("topic", topic),
-                           ASSENT_TEXT("why", assent_bus_errmsg(c->bus)));
+                if (assent_service_may_log(c->lookup_log, assent_bus_monotonic_ms(c->bus), 1))
+                        assent_log(ASSENT_LOG_WARN, "topic lookup failed, trying again", ASSENT_TEXT("topic", topic),
+                                   ASSENT_TEXT("why", assent_bus_errmsg(c->bus)));
                 assent_bus_poll(c->bus, 200);
         }
         if (err == ASSENT_E_NOT_FOUND) {

@@ -12,7 +12,7 @@
 #include "kafka/topics.h"
 #include "runtime/checkpoint.h"
 
-enum { RECORDS_MAX = 256, POLL_MS = 100, QUIET_MS = 5000 };
+enum { RECORDS_MAX = 256, POLL_MS = 100, QUIET_MS = 2000 };
 
 static enum assent_err start_at(void *context, int32_t lane, const struct assent_committed *committed, int64_t *start)
 {

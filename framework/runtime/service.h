@@ -4,8 +4,9 @@
 
 #include <assent/config.h>
 
-/* SIGTERM and SIGINT call stop(object) once; a second one ends the process at once with status 128 + number. SIGPIPE is
- * ignored. `stop` must be async-signal-safe. With NULL (before there is anything to drain, and after) the first one ends the process. */
+/* SIGTERM and SIGINT call stop(object) once; a second one ends the process at once with status 128 + number. With NULL
+ * (before there is anything to drain, and after) the first one does. SIGPIPE is ignored. `stop` must be
+ * async-signal-safe. */
 void assent_service_signals(void (*stop)(void *object), void *object);
 
 /* A log line of at most `per_second_max` a second for one kind of event: true when it may be written. `state` is two zeroed

@@ -268,6 +268,31 @@ Test(bus_positions, watermarks_are_the_log_start_and_the_next_offset)
         cr_assert_not_null(strstr(assent_bus_errmsg(bus), "lane 4"));
 }
 
+/* Somebody else's transactional producer, which never ends its transaction; real Kafka only. */
+Test(bus_positions, an_open_foreign_transaction_does_not_hide_the_end)
+{
+        char errmsg[512], id[128];
+        int64_t low, high;
+        if (!contract_real())
+                return;
+        filled(2);
+        rd_kafka_conf_t *conf = rd_kafka_conf_new();
+        rd_kafka_conf_set(conf, "bootstrap.servers", getenv("ASSENT_TEST_BROKERS"), errmsg, sizeof errmsg);
+        rd_kafka_conf_set(conf, "transactional.id", contract_name("foreign", id), errmsg, sizeof errmsg);
+        rd_kafka_t *foreign = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errmsg, sizeof errmsg);
+        cr_assert_not_null(foreign, "%s", errmsg);
+        cr_assert_null(rd_kafka_init_transactions(foreign, 30000));
+        cr_assert_null(rd_kafka_begin_transaction(foreign));
+        cr_assert_eq(rd_kafka_producev(foreign, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(0),
+                                       RD_KAFKA_V_VALUE("open", 4), RD_KAFKA_V_END),
+                     0);
+        cr_assert_eq(rd_kafka_flush(foreign, 30000), 0);
+        cr_assert_eq(assent_bus_watermarks(bus, name, 0, &low, &high), ASSENT_OK, "%s", assent_bus_errmsg(bus));
+        cr_assert_eq(high, 3);
+        rd_kafka_abort_transaction(foreign, 30000);
+        rd_kafka_destroy(foreign);
+}
+
 Test(bus_positions, a_time_leads_to_an_offset_or_is_unsupported)
 {
         int64_t offset = -1;
