@@ -955,12 +955,40 @@ const char *assent_coordinator_errmsg(const struct assent_coordinator *c)
         return c->errmsg;
 }
 
+/* What came of every record read since the start, over all lanes. */
+static void log_counts(const struct assent_coordinator *c)
+{
+        struct assent_field fields[ASSENT_VERDICT_COUNT + 4];
+        struct assent_core_counts sum = {0};
+        size_t count = 0;
+        for (int32_t i = 0; i < c->lanes_count; i++) {
+                struct assent_core_counts counts;
+                if (!c->lanes[i].core)
+                        continue;
+                assent_core_counts(c->lanes[i].core, &counts);
+                for (int v = 0; v < ASSENT_VERDICT_COUNT; v++)
+                        sum.verdicts[v] += counts.verdicts[v];
+                sum.committed += counts.committed;
+                sum.aborted += counts.aborted;
+                sum.timed_out += counts.timed_out;
+        }
+        for (int v = 0; v < ASSENT_VERDICT_COUNT; v++)
+                fields[count++] = ASSENT_INT(assent_verdict_name((enum assent_verdict)v), sum.verdicts[v]);
+        fields[count++] = ASSENT_INT("committed", sum.committed);
+        fields[count++] = ASSENT_INT("aborted", sum.aborted);
+        fields[count++] = ASSENT_INT("timed_out", sum.timed_out);
+        fields[count++] = ASSENT_INT("undeliverable", c->undeliverable);
+        assent_log_write(ASSENT_LOG_INFO, "stopped", fields, count);
+}
+
 void assent_coordinator_close(struct assent_coordinator *c)
 {
         if (!c)
                 return;
         if (c->bus)
                 assent_bus_consumer_close(c->bus, c->consumer); /* revokes: flushes and commits last checkpoints */
+        if (c->lanes && assent_log_enabled(ASSENT_LOG_INFO))
+                log_counts(c);
         for (int32_t i = 0; c->lanes && i < c->lanes_count; i++)
                 assent_core_close(c->lanes[i].core);
         assent_bus_close(c->bus);

@@ -17,6 +17,10 @@
 #define TIME_MAX         ((INT64_C(1) << 48) - 1)
 #define ELECTION_TRIES   10 /* a log end below the position is looked at so often, ELECTION_WAIT_MS apart */
 #define ELECTION_WAIT_MS 300
+#define FIRST_LOOK_MS    5000
+#define TWO_DATABASES                                                                                                  \
+        "group %s, lane %" PRId32 " of %s: the group's offset was committed by database %.*s, this is database %s. "     \
+        "Two databases serve one lane: stop the other, or give each its own lanes"
 
 /* A record that waits for the local transaction to commit. */
 struct queued {
@@ -32,6 +36,8 @@ struct assent_intake {
         struct assent_bus_consumer *consumer;
         struct assent_intake_lane *lanes;
         struct assent_record *records;
+        struct assent_lane_list list;
+        int64_t look_ms; /* when the marks are looked at next */
         size_t batch_max;
         bool embedded;
         int64_t commit_ms, committed_ms, retry_ms, retry_max_ms;
@@ -63,12 +69,9 @@ static enum assent_err check_position(struct assent_intake *in, const struct ass
         int64_t next = lane->position.next;
         if (committed->metadata.size &&
             (committed->metadata.size != strlen(mine) || memcmp(committed->metadata.data, mine, strlen(mine)) != 0))
-                return fail(in, ASSENT_E_POSITION,
-                            "group %s, lane %" PRId32 " of %s: the group's offset was committed by database %.*s, this is "
-                            "database %s. Two databases serve one lane: stop the other, or give each its own lanes",
-                            in->options.group, lane->number, topic, (int)committed->metadata.size,
+                return fail(in, ASSENT_E_POSITION, TWO_DATABASES, in->options.group, lane->number, topic, (int)committed->metadata.size,
                             (const char *)committed->metadata.data, mine);
-        if (!known && (committed->offset >= 0 || low > 0))
+        if (!known && (committed->offset > 0 || low > 0)) /* at 0 stands the mark of a first start that wrote nothing else */
                 return fail(in, ASSENT_E_POSITION,
                             "lane %" PRId32 " of %s: this database has no position, but the group has offset %" PRId64
                             " and the log starts at %" PRId64 ". The database is older than the log, or new beside a used "
@@ -307,6 +310,51 @@ static enum assent_err resume_lanes(struct assent_intake *in)
         return ASSENT_OK;
 }
 
+/* P11: this database's id beside every group offset, from the start on and again while nothing moves, because the offsets of
+ * idle groups expire. */
+static void put_marks(struct assent_intake *in)
+{
+        for (size_t i = 0; i < in->list.count; i++) {
+                struct assent_intake_lane *lane = &in->lanes[in->list.lanes[i]];
+                enum assent_err err = assent_bus_commit(in->options.bus, in->consumer, lane->number, lane->cursor,
+                                                        assent_bytes_of(in->options.incarnation), true);
+                if (!err)
+                        lane->committed = lane->cursor;
+        }
+}
+
+static enum assent_err look_at_mark(void *context, int32_t number, const struct assent_committed *committed, int64_t *start)
+{
+        struct assent_intake *in = context;
+        *start = in->lanes[number].cursor;
+        const char *mine = in->options.incarnation;
+        if (committed->metadata.size == 0 || (committed->metadata.size == strlen(mine) &&
+                                              memcmp(committed->metadata.data, mine, strlen(mine)) == 0))
+                return ASSENT_OK;
+        return fail(in, ASSENT_E_POSITION, TWO_DATABASES, in->options.group, number, in->options.topic,
+                    (int)committed->metadata.size, (const char *)committed->metadata.data, mine);
+}
+
+/* Two new databases that started at one moment both found no mark: the one whose mark was overwritten stops. */
+static enum assent_err look_at_marks(struct assent_intake *in, int64_t now)
+{
+        const struct assent_bus_consumer_options options = {.topic = in->options.topic,
+                                                            .group = in->options.group,
+                                                            .lanes = in->list.lanes,
+                                                            .lanes_count = in->list.count,
+                                                            .assigned = look_at_mark,
+                                                            .context = in};
+        struct assent_bus_consumer *reader = NULL;
+        if (assent_bus_consumer_open(in->options.bus, &options, &reader) && !in->failed)
+                assent_log(ASSENT_LOG_WARN, "cannot look at the group's marks, trying again later",
+                           ASSENT_TEXT("why", assent_bus_errmsg(in->options.bus)));
+        assent_bus_consumer_close(in->options.bus, reader);
+        if (!in->failed)
+                put_marks(in);
+        in->look_ms = now + assent_config_int(in->options.config, "assent.checkpoint_idle_ms");
+        return in->failed;
+}
+
 enum assent_err assent_intake_step(struct assent_intake *in, int timeout_ms)
 {
         if (in->failed || resume_lanes(in))
@@ -328,9 +376,11 @@ enum assent_err assent_intake_step(struct assent_intake *in, int timeout_ms)
                 if (!err)
                         err = assent_intake_finish(in);
         }
-        if (!err)
-                move_cursors(in, false);
-        return err ? err : in->failed;
+        if (err)
+                return err;
+        move_cursors(in, false);
+        int64_t now = assent_bus_monotonic_ms(in->options.bus);
+        return now >= in->look_ms ? look_at_marks(in, now) : in->failed;
 }
 
 void assent_intake_drain(struct assent_intake *in, int timeout_ms)
@@ -345,24 +395,26 @@ void assent_intake_drain(struct assent_intake *in, int timeout_ms)
 
 static enum assent_err take_lanes(struct assent_intake *in)
 {
-        struct assent_lane_list list;
         const char *text = assent_config_get(in->options.config, "assent.lanes");
-        const char *wrong = assent_lane_list_parse(text, "all", in->options.lanes, &list);
+        const char *wrong = assent_lane_list_parse(text, "all", in->options.lanes, &in->list);
         if (wrong)
                 return fail(in, ASSENT_E_CONFIG, "%s", wrong);
-        if (list.subscribe)
+        if (in->list.subscribe)
                 return fail(in, ASSENT_E_CONFIG,
                             "assent.lanes=subscribe needs a database that several processes share; with SQLite one process "
                             "owns its lanes: say \"all\", or which (P13)");
         const struct assent_bus_consumer_options options = {.topic = in->options.topic,
                                                             .group = in->options.group,
-                                                            .lanes = list.lanes,
-                                                            .lanes_count = list.count,
+                                                            .lanes = in->list.lanes,
+                                                            .lanes_count = in->list.count,
                                                             .assigned = lane_assigned,
                                                             .context = in};
         enum assent_err err = assent_bus_consumer_open(in->options.bus, &options, &in->consumer);
         if (err && !in->failed)
                 fail(in, err, "%s", assent_bus_errmsg(in->options.bus));
+        if (!err)
+                put_marks(in);
+        in->look_ms = assent_bus_monotonic_ms(in->options.bus) + FIRST_LOOK_MS;
         return in->failed;
 }
 

@@ -952,21 +952,23 @@ const char *assent_participant_errmsg(const struct assent_participant *p)
 
 static void log_counts(const struct assent_participant *p)
 {
-        assent_log(ASSENT_LOG_INFO, "stopped", ASSENT_INT("applied", p->verdicts[ASSENT_PV_APPLIED]),
-                   ASSENT_INT("duplicates", p->verdicts[ASSENT_PV_DUPLICATE]),
-                   ASSENT_INT("redelivered", p->verdicts[ASSENT_PV_REDELIVERED]),
-                   ASSENT_INT("malformed", p->verdicts[ASSENT_PV_MALFORMED]),
-                   ASSENT_INT("forged", p->verdicts[ASSENT_PV_FORGED]),
-                   ASSENT_INT("contradictions", p->verdicts[ASSENT_PV_CONTRADICTION]),
-                   ASSENT_INT("inquired", p->inquired), ASSENT_INT("terminated", p->terminated),
-                   ASSENT_INT("forgotten", p->forgotten), ASSENT_INT("open", assent_open_branches_count(&p->open)));
+        struct assent_field fields[ASSENT_PV_COUNT + 4];
+        size_t count = 0;
+        for (int i = 0; i < ASSENT_PV_COUNT; i++)
+                fields[count++] = ASSENT_INT(assent_participant_verdict_name((enum assent_participant_verdict)i),
+                                             p->verdicts[i]);
+        fields[count++] = ASSENT_INT("inquired", p->inquired);
+        fields[count++] = ASSENT_INT("terminated", p->terminated);
+        fields[count++] = ASSENT_INT("forgotten", p->forgotten);
+        fields[count++] = ASSENT_INT("open", assent_open_branches_count(&p->open));
+        assent_log_write(ASSENT_LOG_INFO, "stopped", fields, count);
 }
 
 void assent_participant_close(struct assent_participant *p)
 {
         if (!p)
                 return;
-        if (p->intake && !p->failed)
+        if (p->intake && assent_log_enabled(ASSENT_LOG_INFO))
                 log_counts(p);
         assent_store_close(p->store); /* before the consumer: nothing may run after the owner lock is gone */
         assent_intake_close(p->intake);

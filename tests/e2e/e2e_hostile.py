@@ -2,7 +2,7 @@
 """Records that no well-meaning sender writes: each gets its verdict, a counter and a log line, the lane goes on, nothing is
 lost."""
 import json
-import os
+import re
 import uuid
 
 from pipeline import EMBEDDED, LANES, branches, check, equal, main, until
@@ -13,6 +13,14 @@ RECORD_BYTES_MAX = 65536
 def up(p):
     p.settings["record_bytes_max"] = RECORD_BYTES_MAX
     return p.up()
+
+
+def count(process, name, wanted):
+    """The counter that a daemon tells of when it stops."""
+    equal(process.stop(), 0, "stop")
+    found = re.search(r'event="?stopped"?.* %s=(\d+)' % name, process.text())
+    check(found, process.text())
+    equal(int(found.group(1)), wanted, "%s of %s" % (name, process.name))
 
 
 def lane_goes_on(p, lane, name):
@@ -47,6 +55,7 @@ def garbage_in_the_inbox_is_dead_lettered(p):
     until("they are in the dead-letter topic, byte for byte", lambda: len(p.tail("inbox-dlt")) == LANES + len(cases))
     for lane in range(LANES):
         lane_goes_on(p, lane, "o-%d" % lane)
+    count(p.coordinator_process, "MALFORMED", LANES + len(cases))
 
 
 def an_oversized_record_is_refused_and_costs_nothing_else(p):
@@ -81,6 +90,7 @@ def forged_replies_change_nothing(p):
     p.services["inventory"].signal(18)
     until("the real vote counts", lambda: p.state("payment", txn) == 4)
     lane_goes_on(p, lane, "o-2")
+    count(p.coordinator_process, "FORGED", len(forged))
 
 
 def text(value):
@@ -134,6 +144,7 @@ def hostile_commands_are_not_applied(p):
     p.send("payment.commands", lane, p.craft("command", txn, "service=payment", "phase=COMMIT", far))
     until("the alarm", lambda: payment.said("CONTRADICTION"))
     lane_goes_on_frozen(p, lane)
+    count(payment, "MISROUTED", 2)
 
 
 def lane_goes_on_frozen(p, lane):
@@ -159,8 +170,28 @@ def an_unknown_service_aborts_at_once(p):
     equal(status, 3, out + err)
     check("UNDELIVERABLE" in out + err, out + err)
     p.audit()
+    count(p.coordinator_process, "undeliverable", 2)  # the PREPARE, and the ABORT that nobody can be reading
+
+
+def shedding_is_decided_by_the_log(p):
+    p.settings["in_flight_soft"] = 2
+    up(p)
+    p.services["inventory"].signal(19)  # SIGSTOP: what begins stays in flight
+    lane, txns = 0, []
+    while len(txns) < 4:
+        txn = p.txn()
+        if p.lane(txn) == lane:
+            txns.append(txn)
+            status, out, err = p.begin("--txn", txn, "--no-wait", "--timeout", "4s", *branches("o-%d" % len(txns), 10, 1))
+            equal(status, 0, out + err)
+            until("it is in the lane", lambda: p.state("payment", txn))
+    until("the third and the fourth are shed", lambda: [p.state("payment", txn) for txn in txns] == [2, 2, 5, 5])
+    p.services["inventory"].signal(18)
+    until("the others commit", lambda: [p.state("payment", txn) for txn in txns] == [4, 4, 5, 5])
+    check("OVERLOAD" in p.ctl("txn", "show", txns[2])[1], p.ctl("txn", "show", txns[2])[1])
+    p.audit()
 
 
 main(garbage_in_the_inbox_is_dead_lettered, an_oversized_record_is_refused_and_costs_nothing_else,
      forged_replies_change_nothing, a_begin_with_65_branches_is_rejected_and_64_are_not, hostile_commands_are_not_applied,
-     a_begin_in_the_wrong_lane_is_rejected, an_unknown_service_aborts_at_once)
+     a_begin_in_the_wrong_lane_is_rejected, an_unknown_service_aborts_at_once, shedding_is_decided_by_the_log)

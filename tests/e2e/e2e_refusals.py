@@ -47,7 +47,16 @@ def a_second_database_for_the_same_lanes_is_refused(p):
     p.begin(*branches("o-1", 10, 1))
     p.audit()
     until("the group has an offset", lambda: p.services["payment"].stop() == 0)
-    ends(p.launch("assent-payment", "--db", p.db("other"), name="second"), "older than the log|Two databases")
+    ends(p.launch("assent-payment", "--db", p.db("other"), name="second"), "Two databases")
+
+
+def two_new_databases_that_start_at_one_moment_do_not_both_stay(p):
+    p.topics()
+    both = [p.launch("assent-payment", "--db", p.db(name), name=name) for name in ("one", "two")]
+    until("one of them stops", lambda: any(process.popen.poll() is not None for process in both), 30)
+    loser = next(process for process in both if process.popen.poll() is not None)
+    ends(loser, "Two databases")
+    check(sum(process.popen.poll() is None for process in both) == 1, "the other goes on")
 
 
 def a_database_from_an_old_backup_is_refused(p):
@@ -138,6 +147,6 @@ def each_message_id_counts_once(p):
 
 
 main(without_topics_everybody_refuses, other_settings_are_refused_with_both_values, a_second_owner_of_a_database_is_refused,
-     a_second_database_for_the_same_lanes_is_refused, a_database_from_an_old_backup_is_refused,
+     a_second_database_for_the_same_lanes_is_refused, two_new_databases_that_start_at_one_moment_do_not_both_stay, a_database_from_an_old_backup_is_refused,
      a_foreign_service_name_is_refused, a_group_offset_without_a_checkpoint_stops_the_coordinator,
      a_takeover_that_cannot_prove_itself_stops, each_message_id_counts_once)

@@ -18,7 +18,9 @@ static bool asks(const struct assent_branch *branch, const char *word, long *num
         const char *text = branch->payload.data;
         if (branch->payload.size < size || memcmp(text, word, size) != 0)
                 return false;
-        *number = branch->payload.size > size + 1 && text[size] == ':' ? text[size + 1] - '0' : 0;
+        *number = 0;
+        for (size_t i = size + 1; i < branch->payload.size && text[size] == ':' && *number < 1000000; i++)
+                *number = *number * 10 + text[i] - '0';
         return true;
 }
 
