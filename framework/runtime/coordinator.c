@@ -37,6 +37,7 @@
 #define TICK_BEHIND_MS   20
 #define SILENCE_MS       2000
 #define FLUSH_MS         2000
+#define REFUSALS_MAX     1000000
 #define ELECTION_TRIES   10 /* a log end below N is looked at so often, ELECTION_WAIT_MS apart (R13) */
 #define ELECTION_WAIT_MS 300
 #define LOG_LINES_MAX    10 /* a second and verdict */
@@ -73,17 +74,23 @@ struct service {
         int64_t expires_ms; /* of a finding in `absent` */
 };
 
-/* Something to append later: a CANCEL with its reason, or, without one, a refused record to send again until it is taken. */
-struct errand {
-        struct errand *next;
-        int64_t due_ms;
-        int32_t lane;
-        const char *reason;
+/* A CANCEL to append at the end of the turn. */
+struct cancel {
+        struct cancel *next;
         struct assent_uuid txn_id;
-        int topic;
-        int64_t source; /* the offset that it follows from: N waits there (R18) */
+        const char *reason;
+        int32_t lane;
+};
+
+/* A refused record, to be sent again until it is taken (R18). */
+struct refusal {
+        struct refusal *next;
+        int64_t source; /* the offset that it follows from: N waits there */
         uint64_t sequence;
-        bool sent; /* and not reported yet */
+        int64_t due_ms;
+        int topic;
+        int32_t lane;
+        bool sent, done; /* sent and not reported yet; taken, or nobody's any more */
         size_t key_size, value_size;
         char bytes[]; /* key, value */
 };
@@ -105,8 +112,10 @@ struct assent_coordinator {
         bool embedded;
         struct service services[SERVICES_MAX], absent[ABSENT_MAX];
         size_t services_count, absent_next;
-        struct errand *errands;
-        uint64_t errands_sequence, undeliverable;
+        struct cancel *cancels;
+        struct refusal *refusals;
+        size_t refusals_count;
+        uint64_t refusals_sequence, undeliverable;
         bool flush_failed; /* at a revoke: the other lanes need not try */
         int64_t lookup_log[2];
         volatile int stopping;
@@ -125,37 +134,40 @@ __attribute__((format(printf, 3, 4))) static enum assent_err fail(struct assent_
         return err;
 }
 
-/* ---- errands ---- */
-
-static struct errand *errand_new(struct assent_coordinator *c, int32_t lane, size_t bytes)
-{
-        struct errand *errand = calloc(1, sizeof *errand + bytes);
-        ASSENT_ASSERT(errand);
-        errand->lane = lane;
-        errand->next = c->errands;
-        c->errands = errand;
-        return errand;
-}
+/* ---- what waits ---- */
 
 /* The log decides: shedding (R16) and undeliverable commands (R18) become CANCEL records, which R7 judges. */
 static void cancel_later(struct assent_coordinator *c, int32_t lane, const struct assent_uuid *txn_id, const char *reason)
 {
-        struct errand *errand = errand_new(c, lane, 0);
-        errand->txn_id = *txn_id;
-        errand->reason = reason;
+        struct cancel *cancel = malloc(sizeof *cancel);
+        ASSENT_ASSERT(cancel);
+        *cancel = (struct cancel){.next = c->cancels, .txn_id = *txn_id, .reason = reason, .lane = lane};
+        c->cancels = cancel;
 }
 
 static void resend_later(struct assent_coordinator *c, const struct assent_report *report, int64_t source)
 {
-        struct errand *errand = errand_new(c, report->lane, report->key.size + report->value.size);
-        errand->due_ms = assent_bus_monotonic_ms(c->bus) + RESEND_MS;
-        errand->topic = report->topic;
-        errand->source = source;
-        errand->sequence = c->errands_sequence++;
-        errand->key_size = report->key.size;
-        errand->value_size = report->value.size;
-        memcpy(errand->bytes, report->key.data, report->key.size);
-        memcpy(errand->bytes + report->key.size, report->value.data, report->value.size);
+        if (c->refusals_count == REFUSALS_MAX) {
+                fail(c, ASSENT_E_MEMORY,
+                     "%d decisions were refused and wait to be taken; find out why this coordinator may not write to the "
+                     "topics that its errors name",
+                     REFUSALS_MAX);
+                return;
+        }
+        struct refusal *refusal = calloc(1, sizeof *refusal + report->key.size + report->value.size);
+        ASSENT_ASSERT(refusal);
+        refusal->next = c->refusals;
+        refusal->source = source;
+        refusal->sequence = c->refusals_sequence++;
+        refusal->due_ms = assent_bus_monotonic_ms(c->bus) + RESEND_MS;
+        refusal->topic = report->topic;
+        refusal->lane = report->lane;
+        refusal->key_size = report->key.size;
+        refusal->value_size = report->value.size;
+        memcpy(refusal->bytes, report->key.data, report->key.size);
+        memcpy(refusal->bytes + report->key.size, report->value.data, report->value.size);
+        c->refusals = refusal;
+        c->refusals_count++;
 }
 
 /* ---- sending ---- */
@@ -298,17 +310,13 @@ static void refused(struct assent_coordinator *c, struct lane *lane, const struc
         resend_later(c, report, source);
 }
 
-static void errand_reported(struct assent_coordinator *c, const struct assent_report *report)
+static void refusal_reported(struct assent_coordinator *c, const struct assent_report *report)
 {
-        for (struct errand **link = &c->errands; *link; link = &(*link)->next) {
-                struct errand *errand = *link;
-                if (errand->reason || !errand->sent || errand->sequence != assent_tag_sequence(report->tag))
+        for (struct refusal *refusal = c->refusals; refusal; refusal = refusal->next) {
+                if (!refusal->sent || refusal->sequence != assent_tag_sequence(report->tag))
                         continue;
-                errand->sent = false;
-                if (!report->err) {
-                        *link = errand->next;
-                        free(errand);
-                }
+                refusal->sent = false;
+                refusal->done = !report->err;
                 return;
         }
 }
@@ -319,7 +327,7 @@ static void delivered(void *context, const struct assent_report *report)
         if (report->err == ASSENT_E_KAFKA && !c->failed)
                 fail(c, report->err, "the Kafka producer failed for good: %s", assent_bus_errmsg(c->bus));
         if (assent_tag_kind(report->tag) == ASSENT_TAG_UNTRACKED)
-                errand_reported(c, report);
+                refusal_reported(c, report);
         if (assent_tag_kind(report->tag) != ASSENT_TAG_TRACKED) {
                 if (report->err)
                         assent_log(ASSENT_LOG_WARN, "record not delivered", ASSENT_INT("lane", report->lane),
@@ -353,55 +361,51 @@ static bool topic_gone(struct assent_coordinator *c, int topic_handle, int64_t n
         return false;
 }
 
-/* True: the errand is done with. */
-static bool send_again(struct assent_coordinator *c, struct errand *errand, int64_t now)
+static void send_again(struct assent_coordinator *c, struct refusal *refusal, int64_t now)
 {
-        if (topic_gone(c, errand->topic, now)) {
-                assent_log(ASSENT_LOG_ERROR, "decision dropped: its topic does not exist", ASSENT_INT("lane", errand->lane),
-                           ASSENT_BYTES("txn", ((struct assent_bytes){errand->bytes, errand->key_size})));
+        if (topic_gone(c, refusal->topic, now)) {
+                assent_log(ASSENT_LOG_ERROR, "decision dropped: its topic does not exist", ASSENT_INT("lane", refusal->lane),
+                           ASSENT_BYTES("txn", ((struct assent_bytes){refusal->bytes, refusal->key_size})));
                 c->undeliverable++;
-                return true;
+                refusal->done = true;
+                return;
         }
         const struct assent_outgoing outgoing = {
-                .topic = errand->topic,
-                .lane = errand->lane,
-                .key = {errand->bytes, errand->key_size},
-                .value = {errand->bytes + errand->key_size, errand->value_size},
-                .tag = assent_tag(ASSENT_TAG_UNTRACKED, errand->lane, errand->sequence)};
-        errand->sent = true;
-        errand->due_ms = now + RESEND_MS;
+                .topic = refusal->topic,
+                .lane = refusal->lane,
+                .key = {refusal->bytes, refusal->key_size},
+                .value = {refusal->bytes + refusal->key_size, refusal->value_size},
+                .tag = assent_tag(ASSENT_TAG_UNTRACKED, refusal->lane, refusal->sequence)};
+        refusal->sent = true;
+        refusal->due_ms = now + RESEND_MS;
         enum assent_err err = assent_send(c->bus, &outgoing);
         if (err == ASSENT_E_TOO_LARGE)
-                errand->sent = false;
+                refusal->sent = false;
         else if (err)
-                fail(c, err, "sending again to lane %" PRId32 ": %s", errand->lane, assent_bus_errmsg(c->bus));
-        return false;
+                fail(c, err, "sending again to lane %" PRId32 ": %s", refusal->lane, assent_bus_errmsg(c->bus));
 }
 
-static void run_errands(struct assent_coordinator *c, int64_t now)
+/* Reports come while this sends: they mark, and what is marked goes here. */
+static void send_waiting(struct assent_coordinator *c, int64_t now)
 {
-        /* Reports come while this sends: what is on its way must be in the list, and the list is walked anew after each. */
-        for (bool again = true; again && !c->failed;) {
-                again = false;
-                for (struct errand **link = &c->errands; *link; link = &(*link)->next) {
-                        struct errand *errand = *link;
-                        if (errand->sent || errand->due_ms > now)
-                                continue;
-                        bool done = errand->reason != NULL;
-                        if (done) {
-                                *link = errand->next;
-                                append_control(c, errand->lane, ASSENT_CANCEL, &errand->txn_id, errand->reason);
-                        } else if (send_again(c, errand, now)) {
-                                for (link = &c->errands; *link != errand;)
-                                        link = &(*link)->next;
-                                *link = errand->next;
-                                done = true;
-                        }
-                        if (done)
-                                free(errand);
-                        again = true;
-                        break;
+        while (c->cancels && !c->failed) {
+                struct cancel *cancel = c->cancels;
+                c->cancels = cancel->next;
+                append_control(c, cancel->lane, ASSENT_CANCEL, &cancel->txn_id, cancel->reason);
+                free(cancel);
+        }
+        for (struct refusal *refusal = c->refusals; refusal && !c->failed; refusal = refusal->next)
+                if (!refusal->sent && !refusal->done && refusal->due_ms <= now)
+                        send_again(c, refusal, now);
+        for (struct refusal **link = &c->refusals; *link;) {
+                struct refusal *refusal = *link;
+                if (!refusal->done) {
+                        link = &refusal->next;
+                        continue;
                 }
+                *link = refusal->next;
+                c->refusals_count--;
+                free(refusal);
         }
 }
 
@@ -649,8 +653,8 @@ static void commit_candidate(struct lane *lane, int64_t now, bool wait)
         struct assent_coordinator *c = lane->owner;
         if (assent_tracker_low(&lane->sent, lane->candidate.next) < lane->candidate.next)
                 return;
-        for (const struct errand *errand = c->errands; errand; errand = errand->next)
-                if (!errand->reason && errand->lane == lane->number && errand->source < lane->candidate.next)
+        for (const struct refusal *refusal = c->refusals; refusal; refusal = refusal->next)
+                if (!refusal->done && refusal->lane == lane->number && refusal->source < lane->candidate.next)
                         return; /* R18: N waits */
         char text[ASSENT_CHECKPOINT_SIZE_MAX];
         size_t size = assent_checkpoint_format(&lane->candidate, text);
@@ -795,8 +799,10 @@ static enum assent_err apply(struct lane *lane, const struct assent_record *reco
 static int wait_ms(const struct assent_coordinator *c, int timeout_ms)
 {
         int64_t wait = timeout_ms, now = assent_bus_monotonic_ms(c->bus);
-        if (c->errands && wait > 10)
-                wait = 10;
+        if (c->cancels)
+                wait = 0;
+        if (c->refusals && wait > RESEND_MS / 10)
+                wait = RESEND_MS / 10;
         for (int32_t i = 0; i < c->lanes_count; i++) {
                 const struct lane *lane = &c->lanes[i];
                 if (!lane->held)
@@ -815,8 +821,8 @@ static int wait_ms(const struct assent_coordinator *c, int timeout_ms)
 static enum assent_err housekeeping(struct assent_coordinator *c)
 {
         int64_t now = assent_bus_monotonic_ms(c->bus);
-        if (c->errands)
-                run_errands(c, now);
+        if (c->cancels || c->refusals)
+                send_waiting(c, now);
         for (int32_t i = 0; i < c->lanes_count && !c->failed; i++) {
                 struct lane *lane = &c->lanes[i];
                 if (lane->held) {
@@ -994,10 +1000,15 @@ void assent_coordinator_close(struct assent_coordinator *c)
         assent_bus_close(c->bus);
         for (int32_t i = 0; c->lanes && i < c->lanes_count; i++)
                 assent_tracker_free(&c->lanes[i].sent);
-        while (c->errands) {
-                struct errand *errand = c->errands;
-                c->errands = errand->next;
-                free(errand);
+        while (c->cancels) {
+                struct cancel *cancel = c->cancels;
+                c->cancels = cancel->next;
+                free(cancel);
+        }
+        while (c->refusals) {
+                struct refusal *refusal = c->refusals;
+                c->refusals = refusal->next;
+                free(refusal);
         }
         assent_codec_close(c->codec);
         assent_codec_close(c->peek);
