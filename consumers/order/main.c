@@ -5,10 +5,9 @@
 
 int main(int argc, char **argv)
 {
-        /* There is nothing to seed: taken and ignored, so that all services start with the same
-         * command line. */
+        /* Taken although there is nothing to seed, so that all services start with the same command line. */
         static const struct assent_flag flags[] = {
-            {"seed", NULL, "app.seed", "sample data: none for orders, which begin empty"},
+            {"seed", NULL, "app.seed", "changes nothing: there is nothing to seed, orders begin empty"},
             {NULL, NULL, NULL, NULL},
         };
         struct order order = {0};

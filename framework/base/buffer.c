@@ -33,7 +33,8 @@ void assent_buffer_close(struct assent_buffer *buffer)
         *buffer = (struct assent_buffer){0};
 }
 
-char *assent_buffer_reserve(struct assent_buffer *buffer, size_t size)
+/* `size` writable bytes at the end, to be filled and then counted by grow(); NULL when they cannot be had. */
+static char *reserve(struct assent_buffer *buffer, size_t size)
 {
         ASSENT_ASSERT(buffer->size <= buffer->size_max);
         if (buffer->err != ASSENT_OK)
@@ -45,8 +46,7 @@ char *assent_buffer_reserve(struct assent_buffer *buffer, size_t size)
         size_t needed = buffer->size + size + 1;
         if (needed > buffer->capacity) {
                 ASSENT_ASSERT(!buffer->borrowed);
-                size_t capacity =
-                    buffer->capacity * 2 > CAPACITY_MIN ? buffer->capacity * 2 : CAPACITY_MIN;
+                size_t capacity = buffer->capacity * 2 > CAPACITY_MIN ? buffer->capacity * 2 : CAPACITY_MIN;
                 if (capacity < needed)
                         capacity = needed;
                 if (capacity > buffer->size_max + 1)
@@ -62,7 +62,7 @@ char *assent_buffer_reserve(struct assent_buffer *buffer, size_t size)
         return buffer->data + buffer->size;
 }
 
-void assent_buffer_grow(struct assent_buffer *buffer, size_t size)
+static void grow(struct assent_buffer *buffer, size_t size)
 {
         ASSENT_ASSERT(buffer->err == ASSENT_OK);
         ASSENT_ASSERT(buffer->size + size < buffer->capacity);
@@ -73,11 +73,11 @@ void assent_buffer_grow(struct assent_buffer *buffer, size_t size)
 enum assent_err assent_buffer_append(struct assent_buffer *buffer, const void *data, size_t size)
 {
         ASSENT_ASSERT(data != NULL || size == 0);
-        char *at = assent_buffer_reserve(buffer, size);
+        char *at = reserve(buffer, size);
         if (at != NULL) {
                 if (size > 0)
                         memcpy(at, data, size);
-                assent_buffer_grow(buffer, size);
+                grow(buffer, size);
         }
         return buffer->err;
 }
@@ -95,13 +95,13 @@ enum assent_err assent_buffer_printf(struct assent_buffer *buffer, const char *f
         va_end(arguments);
         ASSENT_ASSERT(size >= 0);
 
-        char *at = assent_buffer_reserve(buffer, (size_t)size);
+        char *at = reserve(buffer, (size_t)size);
         if (at != NULL) {
                 va_start(arguments, format);
                 int written = vsnprintf(at, (size_t)size + 1, format, arguments);
                 va_end(arguments);
                 ASSENT_ASSERT(written == size);
-                assent_buffer_grow(buffer, (size_t)size);
+                grow(buffer, (size_t)size);
         }
         return buffer->err;
 }
@@ -147,9 +147,4 @@ void assent_buffer_clear(struct assent_buffer *buffer)
 const char *assent_buffer_string(const struct assent_buffer *buffer)
 {
         return buffer->data != NULL ? buffer->data : "";
-}
-
-struct assent_bytes assent_buffer_bytes(const struct assent_buffer *buffer)
-{
-        return (struct assent_bytes){.data = assent_buffer_string(buffer), .size = buffer->size};
 }

@@ -32,17 +32,11 @@ enum assent_err assent_buffer_printf(struct assent_buffer *buffer, const char *f
 /* A JSON string with its quotes, in ASCII (escape.h). */
 enum assent_err assent_buffer_json(struct assent_buffer *buffer, const void *data, size_t size);
 
-/* `size` writable bytes at the end, to be filled by the caller and then counted by
- * assent_buffer_grow(size written). NULL when they cannot be had. */
-char *assent_buffer_reserve(struct assent_buffer *buffer, size_t size);
-void assent_buffer_grow(struct assent_buffer *buffer, size_t size);
-
 /* Back to an earlier size, and to no error; clear is a cut to nothing. The memory is kept. */
 void assent_buffer_cut(struct assent_buffer *buffer, size_t size);
 void assent_buffer_clear(struct assent_buffer *buffer);
 
 /* What it holds, borrowed until the next change; never NULL. */
 const char *assent_buffer_string(const struct assent_buffer *buffer);
-struct assent_bytes assent_buffer_bytes(const struct assent_buffer *buffer);
 
 #endif

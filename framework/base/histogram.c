@@ -33,7 +33,6 @@ static int64_t bucket_top(unsigned bucket)
 void assent_histogram_init(struct assent_histogram *histogram)
 {
         memset(histogram, 0, sizeof *histogram);
-        histogram->min = INT64_MAX;
 }
 
 void assent_histogram_record(struct assent_histogram *histogram, int64_t value)
@@ -42,23 +41,8 @@ void assent_histogram_record(struct assent_histogram *histogram, int64_t value)
                 value = 0;
         histogram->buckets[bucket_of(value)]++;
         histogram->count++;
-        histogram->sum += (double)value;
-        if (value < histogram->min)
-                histogram->min = value;
         if (value > histogram->max)
                 histogram->max = value;
-}
-
-void assent_histogram_merge(struct assent_histogram *into, const struct assent_histogram *from)
-{
-        for (unsigned i = 0; i < ASSENT_HISTOGRAM_BUCKETS; i++)
-                into->buckets[i] += from->buckets[i];
-        into->count += from->count;
-        into->sum += from->sum;
-        if (from->min < into->min)
-                into->min = from->min;
-        if (from->max > into->max)
-                into->max = from->max;
 }
 
 int64_t assent_histogram_percentile(const struct assent_histogram *histogram, double percent)
@@ -78,24 +62,4 @@ int64_t assent_histogram_percentile(const struct assent_histogram *histogram, do
                         return bucket_top(i) < histogram->max ? bucket_top(i) : histogram->max;
         }
         return histogram->max;
-}
-
-double assent_histogram_mean(const struct assent_histogram *histogram)
-{
-        return histogram->count == 0 ? 0 : histogram->sum / (double)histogram->count;
-}
-
-int64_t assent_histogram_min(const struct assent_histogram *histogram)
-{
-        return histogram->count == 0 ? 0 : histogram->min;
-}
-
-int64_t assent_histogram_max(const struct assent_histogram *histogram)
-{
-        return histogram->max;
-}
-
-uint64_t assent_histogram_count(const struct assent_histogram *histogram)
-{
-        return histogram->count;
 }

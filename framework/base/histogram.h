@@ -12,24 +12,15 @@
 /* About 58 KiB: keep it off small stacks. */
 struct assent_histogram {
         uint64_t count;
-        int64_t min;
         int64_t max;
-        double sum;
         uint64_t buckets[ASSENT_HISTOGRAM_BUCKETS];
 };
 
 void assent_histogram_init(struct assent_histogram *histogram);
-void assent_histogram_record(struct assent_histogram *histogram,
-                             int64_t value); /* a negative value counts as 0 */
-void assent_histogram_merge(struct assent_histogram *into, const struct assent_histogram *from);
+void assent_histogram_record(struct assent_histogram *histogram, int64_t value); /* a negative value counts as 0 */
 
 /* The smallest value that `percent` (0 … 100) of the values do not exceed, rounded up by at most
  * 1/128; exact below 256 and at 100. 0 when empty. */
 int64_t assent_histogram_percentile(const struct assent_histogram *histogram, double percent);
-double assent_histogram_mean(
-    const struct assent_histogram *histogram); /* exact up to the rounding of doubles */
-int64_t assent_histogram_min(const struct assent_histogram *histogram);
-int64_t assent_histogram_max(const struct assent_histogram *histogram);
-uint64_t assent_histogram_count(const struct assent_histogram *histogram);
 
 #endif

@@ -268,11 +268,6 @@ struct assent_judgement assent_branch_settle(struct assent_branch_row *row,
         return move(row, command, said_event(phase, said), reason, source);
 }
 
-bool assent_branch_gives_up(const struct assent_branch_row *row, int64_t tau_ms)
-{
-        return row->state == ASSENT_BRANCH_PARKED && tau_ms > row->deadline_ms;
-}
-
 bool assent_branch_in_doubt(const struct assent_branch_row *row)
 {
         return !row->frozen &&

@@ -122,10 +122,6 @@ struct assent_judgement assent_branch_settle(struct assent_branch_row *row, cons
                                              enum assent_said said, struct assent_bytes reason,
                                              enum assent_source source);
 
-/* P9: a parked first phase whose deadline has passed in the lane's log time is answered NO without running
- * anything. */
-bool assent_branch_gives_up(const struct assent_branch_row *row, int64_t tau_ms);
-
 /* Copies a reason: it ends at a NUL, and at ASSENT_REASON_SIZE_MAX bytes, never inside a UTF-8 character. Returns
  * the size. */
 uint16_t assent_reason_copy(char out[ASSENT_REASON_SIZE_MAX], struct assent_bytes reason);

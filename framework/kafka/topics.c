@@ -15,6 +15,7 @@
 #include "kafka/topics_admin.h"
 
 #define RETRY_PAUSE_MS  200
+#define FIRST_ANSWER_MS 1000 /* whoever waits longer is told what for */
 #define REPLICATION_MIN 3
 #define MIN_INSYNC_MIN  2
 
@@ -148,16 +149,42 @@ static enum assent_err judge(const struct assent_config *config, const struct as
         return ASSENT_E_TOPIC;
 }
 
+/* The client library's own warnings name a thread and an errno, not how long it will go on. */
+static void tell_waiting(const struct assent_bus_kafka *bus)
+{
+        char sentence[512];
+        const char *brokers = assent_config_get(bus->config, "assent.brokers");
+        ASSENT_ASSERT(brokers);
+        snprintf(sentence, sizeof sentence, "no broker at %.400s yet, trying for %d s", brokers,
+                 (bus->start_timeout_ms + 999) / 1000);
+        assent_log(ASSENT_LOG_WARN, sentence, ASSENT_INT("start_timeout_ms", bus->start_timeout_ms));
+}
+
 static enum assent_err facts_await(struct assent_bus_kafka *bus, struct assent_topic_facts *facts, size_t count,
                                    char errmsg[1024])
 {
-        int64_t deadline_ms = assent_clock_ms() + bus->start_timeout_ms;
-        for (;;) {
-                enum assent_err err = assent_topics_facts(bus, facts, count, errmsg);
-                if (err != ASSENT_E_BROKER || assent_clock_ms() >= deadline_ms)
-                        return err == ASSENT_E_DENIED ? ASSENT_E_TOPIC : err;
+        const int64_t start_ms = assent_clock_ms(), deadline_ms = start_ms + bus->start_timeout_ms;
+        const int query_timeout_ms = bus->query_timeout_ms;
+        int64_t now_ms = start_ms;
+        enum assent_err err;
+        bool told = false;
+        do {
+                /* The client library keeps a question for all of its time, whether or not there is anybody to ask. */
+                int64_t limit_ms = told ? deadline_ms - now_ms : FIRST_ANSWER_MS;
+                if (limit_ms < query_timeout_ms)
+                        bus->query_timeout_ms = (int)limit_ms;
+                err = assent_topics_facts(bus, facts, count, errmsg);
+                bus->query_timeout_ms = query_timeout_ms;
+                if (err != ASSENT_E_BROKER)
+                        break;
+                if (!told && assent_clock_ms() - start_ms >= FIRST_ANSWER_MS) {
+                        tell_waiting(bus);
+                        told = true;
+                }
                 nanosleep(&(struct timespec){.tv_nsec = RETRY_PAUSE_MS * 1000000L}, NULL);
-        }
+                now_ms = assent_clock_ms();
+        } while (now_ms < deadline_ms);
+        return err == ASSENT_E_DENIED ? ASSENT_E_TOPIC : err;
 }
 
 static void cluster_id_read(struct assent_bus_kafka *bus, char cluster_id[64])
@@ -172,7 +199,8 @@ enum assent_err assent_topics_check(struct assent_bus *base, const struct assent
 {
         struct assent_bus_kafka *bus = assent_bus_kafka(base);
         struct assent_topic_facts facts[3] = {0};
-        size_t count = 2;
+        size_t count = 2, used = 0;
+        char accepted[2048] = ""; /* what assent.dev=true lets pass, in one line */
         memset(report, 0, sizeof *report);
         assent_topic_inbox(config, facts[0].name);
         assent_topic_outcomes(config, facts[1].name);
@@ -185,11 +213,14 @@ enum assent_err assent_topics_check(struct assent_bus *base, const struct assent
                 if (err)
                         snprintf(report->errmsg, sizeof report->errmsg, "topic %.249s: %.700s", facts[i].name,
                                  sentence);
-                else if (sentence[0])
-                        assent_log(ASSENT_LOG_INFO, "accepted because assent.dev=true",
-                                   ASSENT_TEXT("topic", facts[i].name), ASSENT_TEXT("found", sentence));
+                else if (sentence[0] && used < sizeof accepted)
+                        used += (size_t)snprintf(accepted + used, sizeof accepted - used, "%s%s: %s",
+                                                 used ? "; " : "accepted because assent.dev=true: ", facts[i].name,
+                                                 sentence);
         }
         if (!err) {
+                if (accepted[0])
+                        assent_log(ASSENT_LOG_INFO, accepted, ASSENT_INT("lanes", facts[0].lanes));
                 report->lanes = (uint32_t)facts[0].lanes;
                 cluster_id_read(bus, report->cluster_id);
         }

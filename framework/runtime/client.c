@@ -591,7 +591,7 @@ enum assent_err assent_client_evaluate(struct assent_client *client, const struc
                 return err;
         struct assent_evaluation found;
         err = assent_lane_evaluate(client->bus, client->codec, client->options.config, &client->settings, txn_id,
-                                   ASSENT_NO_BRANCH, offset < 0 ? -1 : offset + 1, &found);
+                                   offset < 0 ? -1 : offset + 1, &found);
         if (err != ASSENT_OK)
                 return fail(client, err, "%s", found.errmsg);
         if (!found.begin_seen)

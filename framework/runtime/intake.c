@@ -69,8 +69,8 @@ static enum assent_err check_position(struct assent_intake *in, const struct ass
         int64_t next = lane->position.next;
         if (committed->metadata.size &&
             (committed->metadata.size != strlen(mine) || memcmp(committed->metadata.data, mine, strlen(mine)) != 0))
-                return fail(in, ASSENT_E_POSITION, TWO_DATABASES, in->options.group, lane->number, topic, (int)committed->metadata.size,
-                            (const char *)committed->metadata.data, mine);
+                return fail(in, ASSENT_E_POSITION, TWO_DATABASES, in->options.group, lane->number, topic,
+                            (int)committed->metadata.size, (const char *)committed->metadata.data, mine);
         if (!known && (committed->offset > 0 || low > 0)) /* at 0 stands the mark of a first start that wrote nothing else */
                 return fail(in, ASSENT_E_POSITION,
                             "lane %" PRId32 " of %s: this database has no position, but the group has offset %" PRId64

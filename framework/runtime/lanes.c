@@ -14,6 +14,15 @@
 
 enum { RECORDS_MAX = 256, POLL_MS = 100, QUIET_MS = 2000 };
 
+/* A record as the reader found it. */
+struct lane_entry {
+        const struct assent_record *record;
+        const struct assent_message *message; /* NULL: it does not decode */
+};
+
+/* Called for each record in offset order; false: that is enough. */
+typedef bool (*lane_each)(void *context, const struct lane_entry *entry);
+
 static enum assent_err start_at(void *context, int32_t lane, const struct assent_committed *committed, int64_t *start)
 {
         (void)lane;
@@ -39,15 +48,15 @@ static enum assent_err quiet(struct assent_bus *bus, const char *topic, int32_t 
 
 /* Hands over what was read. Returns false when the reading is over. */
 static bool hand_over(struct assent_codec *codec, const struct assent_record *records, size_t count, int64_t to,
-                      int64_t *next, assent_lane_each each, void *context)
+                      int64_t *next, lane_each each, void *context)
 {
         for (size_t i = 0; i < count; i++) {
                 if (records[i].offset >= to)
                         return false;
                 struct assent_message message;
-                struct assent_lane_entry entry = {.record = &records[i]};
-                entry.fault = assent_codec_decode(codec, records[i].value, &message);
-                entry.message = entry.fault == ASSENT_DECODE_NONE ? &message : NULL;
+                enum assent_decode_fault fault = assent_codec_decode(codec, records[i].value, &message);
+                struct lane_entry entry = {.record = &records[i],
+                                           .message = fault == ASSENT_DECODE_NONE ? &message : NULL};
                 *next = records[i].offset + 1;
                 if (!each(context, &entry))
                         return false;
@@ -55,8 +64,10 @@ static bool hand_over(struct assent_codec *codec, const struct assent_record *re
         return *next < to;
 }
 
-enum assent_err assent_lane_read(struct assent_bus *bus, struct assent_codec *codec, const char *topic, int32_t lane,
-                                 int64_t from, int64_t to, assent_lane_each each, void *context)
+/* The records of one lane of `topic` from offset `from` up to but not including `to`; gaps are fine. Blocks. ASSENT_OK,
+ * ASSENT_E_POSITION (`from` is no longer in the log), ASSENT_E_BROKER, ASSENT_E_KAFKA; see assent_bus_errmsg. */
+static enum assent_err lane_read(struct assent_bus *bus, struct assent_codec *codec, const char *topic, int32_t lane,
+                                 int64_t from, int64_t to, lane_each each, void *context)
 {
         ASSENT_ASSERT(from >= 0 && each);
         if (from >= to)
@@ -86,11 +97,12 @@ enum assent_err assent_lane_read(struct assent_bus *bus, struct assent_codec *co
         return err;
 }
 
-int64_t assent_lane_time(const struct assent_config *config, const struct assent_record *record)
+/* R1: the broker's stamp, or none; the embedded broker, which cannot stamp, is excepted. */
+static int64_t lane_time(const struct assent_config *config, const struct assent_record *record)
 {
         const char *broker = assent_config_get(config, "assent.broker");
         bool embedded = broker && strcmp(broker, "embedded") == 0;
-        return record->append_time || embedded ? record->timestamp_ms : ASSENT_TIME_NONE; /* R1 */
+        return record->append_time || embedded ? record->timestamp_ms : ASSENT_TIME_NONE;
 }
 
 struct settings_search {
@@ -99,7 +111,7 @@ struct settings_search {
         char *errmsg;
 };
 
-static bool look_for_settings(void *context, const struct assent_lane_entry *entry)
+static bool look_for_settings(void *context, const struct lane_entry *entry)
 {
         struct settings_search *search = context;
         const struct assent_message *message = entry->message;
@@ -154,7 +166,7 @@ enum assent_err assent_lane_settings(struct assent_bus *bus, struct assent_codec
         enum assent_err err = assent_bus_watermarks(bus, topic, lane, log_start, &high);
         if (err == ASSENT_OK && *log_start == 0) {
                 struct settings_search search = {.out = out, .errmsg = errmsg};
-                err = assent_lane_read(bus, codec, topic, lane, 0, high, look_for_settings, &search);
+                err = lane_read(bus, codec, topic, lane, 0, high, look_for_settings, &search);
                 if (err == ASSENT_OK && search.found)
                         return search.readable ? ASSENT_OK : ASSENT_E_SETTINGS;
         } else if (err == ASSENT_OK) {
@@ -216,11 +228,11 @@ static void note_trace(void *context, const struct assent_trace *trace)
                 story->trace(story->context, trace);
 }
 
-static bool step_record(void *context, const struct assent_lane_entry *entry)
+static bool step_record(void *context, const struct lane_entry *entry)
 {
         struct reader *reader = context;
         struct assent_story *story = reader->story;
-        const int64_t time_ms = assent_lane_time(reader->config, entry->record);
+        const int64_t time_ms = lane_time(reader->config, entry->record);
         enum assent_verdict verdict;
         if (story->first_ms == ASSENT_TIME_NONE)
                 story->first_ms = time_ms;
@@ -306,7 +318,7 @@ enum assent_err assent_lane_story(struct assent_bus *bus, struct assent_codec *c
                 err = ASSENT_E_MEMORY;
                 goto out;
         }
-        err = assent_lane_read(bus, codec, topic, story->lane, story->from, story->end_offset, step_record, &reader);
+        err = lane_read(bus, codec, topic, story->lane, story->from, story->end_offset, step_record, &reader);
         if (err == ASSENT_OK && reader.out_of_memory)
                 err = ASSENT_E_MEMORY;
         story->cut = story->at_log_start && story_cut(story, options.tau_ms != ASSENT_TIME_NONE);
@@ -327,7 +339,6 @@ out:
 struct evaluating {
         struct assent_evaluation *out;
         struct assent_uuid txn_id;
-        int32_t branch;
 };
 
 static void keep_outcome(struct assent_evaluation *out, const struct assent_message *message)
@@ -346,58 +357,39 @@ static void keep_outcome(struct assent_evaluation *out, const struct assent_mess
         out->lamport = message->lamport;
 }
 
-static void keep_command(struct assent_evaluation *out, const struct assent_message *message)
-{
-        const struct assent_bytes service = message->body.command.service;
-        ASSENT_ASSERT(service.size <= sizeof out->service);
-        ASSENT_ASSERT(message->body.command.payload.size == 0 && message->body.command.kind.size == 0);
-        memcpy(out->service, service.data, service.size);
-        out->command = *message;
-        out->command.body.command.service.data = out->service;
-        out->command.body.command.kind = out->command.body.command.payload = (struct assent_bytes){0};
-        out->command_found = true;
-}
-
-static void keep_decision(void *context, const struct assent_message *message)
+static void keep_emission(void *context, const struct assent_message *message)
 {
         struct evaluating *evaluating = context;
-        struct assent_evaluation *out = evaluating->out;
-        if (memcmp(&message->txn_id, &evaluating->txn_id, sizeof message->txn_id) != 0)
-                return;
-        if (message->type == ASSENT_OUTCOME)
-                keep_outcome(out, message);
-        else if (message->type == ASSENT_COMMAND && !out->command_found &&
-                 message->body.command.branch == evaluating->branch &&
-                 assent_phase_is_decision(message->body.command.phase))
-                keep_command(out, message);
+        if (message->type == ASSENT_OUTCOME &&
+            memcmp(&message->txn_id, &evaluating->txn_id, sizeof message->txn_id) == 0)
+                keep_outcome(evaluating->out, message);
 }
 
 static bool undecided(void *context, const struct assent_core *core)
 {
         (void)core;
-        return !((const struct evaluating *)context)->out->decided; /* R5: commands and outcome leave in one step */
+        return !((const struct evaluating *)context)->out->decided;
 }
 
 enum assent_err assent_lane_evaluate(struct assent_bus *bus, struct assent_codec *codec,
                                      const struct assent_config *config, const struct assent_settings *settings,
-                                     const struct assent_uuid *txn_id, int32_t branch, int64_t end_offset,
+                                     const struct assent_uuid *txn_id, int64_t end_offset,
                                      struct assent_evaluation *out)
 {
-        ASSENT_ASSERT(branch >= ASSENT_NO_BRANCH && branch < ASSENT_BRANCHES_MAX);
+        ASSENT_ASSERT(end_offset >= -1);
         memset(out, 0, sizeof *out);
-        struct evaluating evaluating = {.out = out, .txn_id = *txn_id, .branch = branch};
+        struct evaluating evaluating = {.out = out, .txn_id = *txn_id};
         struct assent_story story = {.settings = settings,
                                      .txn_id = *txn_id,
                                      .end_offset = end_offset,
-                                     .emit = keep_decision,
+                                     .emit = keep_emission,
                                      .more = undecided,
                                      .context = &evaluating};
         enum assent_err err = assent_lane_story(bus, codec, config, &story);
         out->begin_seen = story.accepted;
         out->next_offset = story.next;
-        out->tau_ms = story.tau_ms;
         if (err == ASSENT_OK && story.cut) {
-                out->decided = out->command_found = false;
+                out->decided = false;
                 err = ASSENT_E_POSITION;
                 snprintf(story.errmsg, sizeof story.errmsg,
                          "lane %d: the log starts at offset %" PRId64

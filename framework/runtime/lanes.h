@@ -1,5 +1,5 @@
 /* lanes.h: reading a lane of the inbox as anybody may: to evaluate it without a coordinator (P10,
- * C3), to tell a transaction's story, to find the lane's settings (R17). Readers use no group and
+ * C3), to tell a transaction's story, to find the lane's settings (R17). Readers join no group and
  * write nothing. */
 #ifndef ASSENT_RUNTIME_LANES_H
 #define ASSENT_RUNTIME_LANES_H
@@ -9,26 +9,6 @@
 #include "kafka/bus.h"
 
 #define ASSENT_LANES_ERRMSG_SIZE_MAX 2048 /* two settings texts and a sentence */
-
-/* A record as the reader found it. */
-struct assent_lane_entry {
-        const struct assent_record *record;
-        const struct assent_message *message; /* NULL: it does not decode, `fault` says why */
-        enum assent_decode_fault fault;
-};
-
-/* Called for each record in offset order; false: that is enough. */
-typedef bool (*assent_lane_each)(void *context, const struct assent_lane_entry *entry);
-
-/* The records of one lane of `topic` from offset `from` up to but not including `to`; gaps are
- * fine. Blocks. ASSENT_OK, ASSENT_E_POSITION (`from` is no longer in the log), ASSENT_E_BROKER,
- * ASSENT_E_KAFKA; see assent_bus_errmsg. */
-enum assent_err assent_lane_read(struct assent_bus *bus, struct assent_codec *codec, const char *topic, int32_t lane,
-                                 int64_t from, int64_t to, assent_lane_each each, void *context);
-
-/* The record's time as R1 counts it: ASSENT_TIME_NONE unless the broker stamped it (the embedded
- * broker excepted). */
-int64_t assent_lane_time(const struct assent_config *config, const struct assent_record *record);
 
 /* The settings of a lane of the inbox (R17): its first SETTINGS record, or, where the log no longer
  * starts at 0, those of the coordinator group's checkpoint. ASSENT_OK; ASSENT_E_NOT_FOUND when
@@ -68,7 +48,7 @@ struct assent_story {
 enum assent_err assent_lane_story(struct assent_bus *bus, struct assent_codec *codec,
                                   const struct assent_config *config, struct assent_story *story);
 
-/* What an evaluation found. Do not copy it: `command` points into it. */
+/* What an evaluation found. */
 struct assent_evaluation {
         bool begin_seen; /* the lane holds an accepted begin */
         bool decided;
@@ -76,24 +56,19 @@ struct assent_evaluation {
         char reason[ASSENT_REASON_SIZE_MAX];
         size_t reason_size;
         int64_t decided_at_ms;
-        uint64_t lamport;   /* the outcome's */
-        bool command_found; /* the decision command for the branch asked about, as its lane would
-                               carry it */
-        struct assent_message command;
-        char service[ASSENT_SERVICE_SIZE_MAX];
-        int64_t next_offset, tau_ms; /* how far was read */
+        uint64_t lamport;    /* the outcome's */
+        int64_t next_offset; /* how far was read */
         char errmsg[ASSENT_LANES_ERRMSG_SIZE_MAX];
 };
 
-/* P10 and C3: what the core *emitted* for the transaction (and for `branch`, unless
- * ASSENT_NO_BRANCH) on the way to `end_offset`, which is not included: the offset of one's own
- * INQUIRE + 1, or -1 for the high watermark. `settings` are the verified ones. Repeat: safe;
- * nothing is written. Returns ASSENT_OK (look at begin_seen and decided), ASSENT_E_POSITION (the
- * log starts too late to tell), ASSENT_E_BROKER, ASSENT_E_KAFKA, ASSENT_E_MEMORY; out->errmsg holds
- * the sentence. */
+/* C3: the outcome that the core *emitted* for the transaction on the way to `end_offset`, which is
+ * not included: the offset of one's own INQUIRE + 1, or -1 for the high watermark. `settings` are
+ * the verified ones. Repeat: safe; nothing is written. Returns ASSENT_OK (look at begin_seen and decided),
+ * ASSENT_E_POSITION (the log starts too late to tell), ASSENT_E_BROKER, ASSENT_E_KAFKA, ASSENT_E_MEMORY; out->errmsg
+ * holds the sentence. */
 enum assent_err assent_lane_evaluate(struct assent_bus *bus, struct assent_codec *codec,
                                      const struct assent_config *config, const struct assent_settings *settings,
-                                     const struct assent_uuid *txn_id, int32_t branch, int64_t end_offset,
+                                     const struct assent_uuid *txn_id, int64_t end_offset,
                                      struct assent_evaluation *out);
 
 #endif

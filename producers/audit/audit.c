@@ -40,6 +40,8 @@ static const struct state {
 };
 #define STATES (sizeof states / sizeof *states)
 
+#define NAMES_SIZE_MAX 48 /* several databases, in a sentence */
+
 static const char branches_sql[] = "SELECT txn_id, branch, state, branches_count, frozen, parked FROM assent_branch"
                                    " ORDER BY txn_id, branch";
 
@@ -109,7 +111,7 @@ struct source {
 
 /* What is known about one branch of the transaction being judged. */
 struct share {
-        uint16_t service; /* whose database it was first seen in */
+        uint16_t source; /* the database that it was first seen in */
         uint16_t state;
         bool known; /* by the framework: assent_branch has a row of it */
         bool frozen;
@@ -119,7 +121,7 @@ struct share {
 struct audit {
         struct audit_report *report;
         const struct audit_options *options;
-        struct source sources[AUDIT_SERVICES];
+        struct source sources[AUDIT_DATABASES_MAX];
         struct assent_uuid txn_id; /* the transaction being judged */
         uint64_t seen;             /* its branches found, one bit each */
         uint32_t branches_count;   /* as its rows say; 0: none says */
@@ -130,6 +132,28 @@ const char *audit_service_name(enum audit_service service)
 {
         assert((unsigned)service < AUDIT_SERVICES);
         return audited[service].name;
+}
+
+/* The databases given are numbered: those of the three services, then the others. */
+static unsigned sources_count(const struct audit_options *options)
+{
+        assert(options->others_count <= AUDIT_OTHERS_MAX);
+        return AUDIT_SERVICES + (unsigned)options->others_count;
+}
+
+static const char *source_path(const struct audit_options *options, unsigned source)
+{
+        assert(source < sources_count(options));
+        return source < AUDIT_SERVICES ? options->paths[source] : options->others[source - AUDIT_SERVICES];
+}
+
+/* A service's name, or the file's. */
+static const char *source_name(const struct audit_options *options, unsigned source)
+{
+        if (source < AUDIT_SERVICES)
+                return audited[source].name;
+        const char *path = source_path(options, source), *slash = strrchr(path, '/');
+        return slash ? slash + 1 : path;
 }
 
 __attribute__((format(printf, 4, 5))) static void violate(struct audit *audit, const char *service, bool about_txn,
@@ -151,10 +175,11 @@ __attribute__((format(printf, 4, 5))) static void violate(struct audit *audit, c
         report->violations++;
 }
 
-static bool fail(struct audit *audit, enum audit_service service, const char *what)
+static bool fail(struct audit *audit, unsigned source, const char *what)
 {
-        snprintf(audit->report->errmsg, sizeof audit->report->errmsg, "%s (%s): %s: %s", audited[service].name,
-                 audit->options->paths[service], what, sqlite3_errmsg(audit->sources[service].db));
+        snprintf(audit->report->errmsg, sizeof audit->report->errmsg, "%.60s (%.200s): %s: %.160s",
+                 source_name(audit->options, source), source_path(audit->options, source), what,
+                 sqlite3_errmsg(audit->sources[source].db));
         return false;
 }
 
@@ -162,7 +187,7 @@ static bool fail(struct audit *audit, enum audit_service service, const char *wh
  * --------------------------------------------------------------------------------------------------------
  */
 
-static bool cursor_next(struct audit *audit, enum audit_service service, struct cursor *cursor)
+static bool cursor_next(struct audit *audit, unsigned number, struct cursor *cursor)
 {
         int code = sqlite3_step(cursor->statement);
 
@@ -172,36 +197,39 @@ static bool cursor_next(struct audit *audit, enum audit_service service, struct 
                 return true;
         }
         if (code != SQLITE_ROW)
-                return fail(audit, service, "read");
+                return fail(audit, number, "read");
         int64_t branch = sqlite3_column_int64(cursor->statement, 1);
         if (sqlite3_column_bytes(cursor->statement, 0) != sizeof cursor->txn_id.bytes || branch < 0 ||
             branch >= ASSENT_BRANCHES_MAX)
-                return fail(audit, service, "a row is keyed by no txn id and branch");
+                return fail(audit, number, "a row is keyed by no txn id and branch");
         memcpy(cursor->txn_id.bytes, sqlite3_column_blob(cursor->statement, 0), sizeof cursor->txn_id.bytes);
         cursor->branch = (uint16_t)branch;
         return true;
 }
 
-static bool cursor_open(struct audit *audit, enum audit_service service, struct cursor *cursor, const char *sql)
+static bool cursor_open(struct audit *audit, unsigned number, struct cursor *cursor, const char *sql)
 {
-        if (sqlite3_prepare_v2(audit->sources[service].db, sql, -1, &cursor->statement, NULL) != SQLITE_OK)
-                return fail(audit, service, "not a database of this service");
-        return cursor_next(audit, service, cursor);
+        if (sqlite3_prepare_v2(audit->sources[number].db, sql, -1, &cursor->statement, NULL) != SQLITE_OK)
+                return fail(audit, number, "not a database of this service");
+        return cursor_next(audit, number, cursor);
 }
 
-static bool source_open(struct audit *audit, enum audit_service service)
+static bool source_open(struct audit *audit, unsigned number)
 {
-        struct source *source = &audit->sources[service];
+        struct source *source = &audit->sources[number];
+        struct audit_database *database = &audit->report->databases[number];
 
-        if (sqlite3_open_v2(audit->options->paths[service], &source->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
-                return fail(audit, service, "open");
+        if (sqlite3_open_v2(source_path(audit->options, number), &source->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
+                return fail(audit, number, "open");
         sqlite3_busy_timeout(source->db, 5000);
         /* One snapshot for all questions to this database. */
         if (sqlite3_exec(source->db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
-                return fail(audit, service, "begin");
-        audit->report->databases[service].audited = true;
-        return cursor_open(audit, service, &source->branches, branches_sql) &&
-               cursor_open(audit, service, &source->effects, audited[service].effects_sql);
+                return fail(audit, number, "begin");
+        database->audited = true;
+        snprintf(database->name, sizeof database->name, "%s", source_name(audit->options, number));
+        if (!cursor_open(audit, number, &source->branches, branches_sql))
+                return false;
+        return number >= AUDIT_SERVICES || cursor_open(audit, number, &source->effects, audited[number].effects_sql);
 }
 
 static void source_close(struct source *source)
@@ -216,31 +244,31 @@ static void source_close(struct source *source)
  * ------------------------------------------------------------------------------------------------
  */
 
-static struct share *share_of(struct audit *audit, enum audit_service service, uint16_t branch)
+static struct share *share_of(struct audit *audit, unsigned number, uint16_t branch)
 {
         struct share *share = &audit->shares[branch];
 
         if (!(audit->seen & UINT64_C(1) << branch)) {
                 audit->seen |= UINT64_C(1) << branch;
-                *share = (struct share){.service = (uint16_t)service};
-        } else if (share->service != service) {
-                violate(audit, audited[service].name, true, "branch %u is in the database of %s too", branch,
-                        audited[share->service].name);
+                *share = (struct share){.source = (uint16_t)number};
+        } else if (share->source != number) {
+                violate(audit, source_name(audit->options, number), true, "branch %u is in the database of %s too",
+                        branch, source_name(audit->options, share->source));
         }
         return share;
 }
 
-static bool take_branches(struct audit *audit, enum audit_service service)
+static bool take_branches(struct audit *audit, unsigned number)
 {
-        struct cursor *cursor = &audit->sources[service].branches;
-        struct audit_database *database = &audit->report->databases[service];
+        struct cursor *cursor = &audit->sources[number].branches;
+        struct audit_database *database = &audit->report->databases[number];
 
         while (!cursor->done && memcmp(&cursor->txn_id, &audit->txn_id, sizeof audit->txn_id) == 0) {
-                struct share *share = share_of(audit, service, cursor->branch);
+                struct share *share = share_of(audit, number, cursor->branch);
                 int64_t state = sqlite3_column_int64(cursor->statement, 2);
                 int64_t count = sqlite3_column_int64(cursor->statement, 3);
                 if (state < 0 || state >= (int64_t)STATES)
-                        return fail(audit, service, "a branch has an unknown state");
+                        return fail(audit, number, "a branch has an unknown state");
                 share->known = true;
                 share->state = (uint16_t)state;
                 share->frozen = sqlite3_column_int(cursor->statement, 4) != 0;
@@ -249,31 +277,32 @@ static bool take_branches(struct audit *audit, enum audit_service service)
                 database->aborted += states[state].class == CLASS_ABORTED;
                 database->in_doubt += states[state].class == CLASS_IN_DOUBT;
                 if (sqlite3_column_int(cursor->statement, 5) != 0)
-                        violate(audit, audited[service].name, true, "branch %u has parked messages", cursor->branch);
+                        violate(audit, source_name(audit->options, number), true, "branch %u has parked messages",
+                                cursor->branch);
                 if (audit->branches_count && audit->branches_count != count)
-                        violate(audit, audited[service].name, true,
+                        violate(audit, source_name(audit->options, number), true,
                                 "is one of %" PRId64 " branches here, of %u elsewhere", count, audit->branches_count);
                 audit->branches_count = (uint32_t)count;
-                if (!cursor_next(audit, service, cursor))
+                if (!cursor_next(audit, number, cursor))
                         return false;
         }
         return true;
 }
 
-static bool take_effects(struct audit *audit, enum audit_service service)
+static bool take_effects(struct audit *audit, unsigned number)
 {
-        struct cursor *cursor = &audit->sources[service].effects;
-        struct audit_database *database = &audit->report->databases[service];
+        struct cursor *cursor = &audit->sources[number].effects;
+        struct audit_database *database = &audit->report->databases[number];
 
         while (!cursor->done && memcmp(&cursor->txn_id, &audit->txn_id, sizeof audit->txn_id) == 0) {
-                struct share *share = share_of(audit, service, cursor->branch);
+                struct share *share = share_of(audit, number, cursor->branch);
                 enum effect effect = (enum effect)sqlite3_column_int(cursor->statement, 2);
                 share->undone += effect == EFFECT_UNDONE;
                 share->held += effect == EFFECT_HELD;
                 share->applied += effect == EFFECT_APPLIED;
                 database->held += effect == EFFECT_HELD;
                 database->effects += effect == EFFECT_APPLIED;
-                if (!cursor_next(audit, service, cursor))
+                if (!cursor_next(audit, number, cursor))
                         return false;
         }
         return true;
@@ -284,65 +313,80 @@ static bool take_effects(struct audit *audit, enum audit_service service)
 static enum state_class judge_share(struct audit *audit, uint16_t branch)
 {
         const struct share *share = &audit->shares[branch];
-        const char *service = audited[share->service].name;
+        const char *name = source_name(audit->options, share->source);
+        const bool effects_known = share->source < AUDIT_SERVICES;
         enum state_class class = share->known     ? states[share->state].class
                                  : share->applied ? CLASS_COMMITTED
                                                   : CLASS_ABORTED;
 
         if (share->frozen)
-                violate(audit, service, true, "branch %u is frozen: it saw contradicting decisions", branch);
+                violate(audit, name, true, "branch %u is frozen: it saw contradicting decisions", branch);
         if (share->applied > 1 || share->applied + share->held + share->undone > 1)
-                violate(audit, service, true, "branch %u has more than one effect", branch);
+                violate(audit, name, true, "branch %u has more than one effect", branch);
         if (class == CLASS_IN_DOUBT)
-                violate(audit, service, true, "branch %u is in doubt (%s)", branch, states[share->state].name);
+                violate(audit, name, true, "branch %u is in doubt (%s)", branch, states[share->state].name);
         else if (share->held)
-                violate(audit, service, true, "branch %u still holds something", branch);
-        if (class == CLASS_COMMITTED && !share->applied)
-                violate(audit, service, true, "branch %u is committed and has no effect", branch);
+                violate(audit, name, true, "branch %u still holds something", branch);
+        if (class == CLASS_COMMITTED && effects_known && !share->applied)
+                violate(audit, name, true, "branch %u is committed and has no effect", branch);
         if (class != CLASS_COMMITTED && share->applied)
-                violate(audit, service, true, "branch %u has its effect and is %s", branch, states[share->state].name);
+                violate(audit, name, true, "branch %u has its effect and is %s", branch, states[share->state].name);
         return class;
 }
 
-static void join_name(char *names, size_t size, const char *name)
+/* The names of the databases whose bit is set. */
+static void names_join(const struct audit *audit, uint64_t set, char names[NAMES_SIZE_MAX])
 {
-        size_t used = strlen(names);
-        if (!strstr(names, name))
-                snprintf(names + used, size - used, "%s%s", used ? ", " : "", name);
+        size_t used = 0;
+
+        names[0] = '\0';
+        for (unsigned number = 0; number < sources_count(audit->options) && used < NAMES_SIZE_MAX; number++)
+                if (set & UINT64_C(1) << number)
+                        used += (size_t)snprintf(names + used, NAMES_SIZE_MAX - used, "%s%s", used ? ", " : "",
+                                                 source_name(audit->options, number));
+}
+
+/* A committed transaction of which not all branches were found. */
+static void judge_missing(struct audit *audit, const char *names, uint32_t count)
+{
+        assert(count != audit->branches_count);
+        if (audit->options->complete)
+                violate(audit, names, true, "committed, but only %u of its %u branches are in these databases", count,
+                        audit->branches_count);
+        else
+                audit->report->elsewhere++;
 }
 
 /* Proof 2. */
 static void judge(struct audit *audit)
 {
-        char committed[48] = "", aborted[48] = "", both[48] = "";
+        uint64_t committed = 0, aborted = 0, all = 0; /* databases, one bit each */
         uint32_t count = 0, in_doubt = 0;
+        char names[NAMES_SIZE_MAX], committed_names[NAMES_SIZE_MAX], aborted_names[NAMES_SIZE_MAX];
 
         for (uint16_t branch = 0; branch < ASSENT_BRANCHES_MAX; branch++) {
                 if (!(audit->seen & UINT64_C(1) << branch))
                         continue;
-                const char *service = audited[audit->shares[branch].service].name;
+                const uint64_t bit = UINT64_C(1) << audit->shares[branch].source;
                 enum state_class class = judge_share(audit, branch);
                 count++;
                 in_doubt += class == CLASS_IN_DOUBT;
-                if (class == CLASS_COMMITTED)
-                        join_name(committed, sizeof committed, service);
-                if (class == CLASS_ABORTED)
-                        join_name(aborted, sizeof aborted, service);
-                join_name(both, sizeof both, service);
+                committed |= class == CLASS_COMMITTED ? bit : 0;
+                aborted |= class == CLASS_ABORTED ? bit : 0;
+                all |= bit;
         }
         assert(count > 0);
         audit->report->transactions++;
-        audit->report->committed += committed[0] != '\0';
-        audit->report->aborted += !committed[0] && aborted[0];
+        audit->report->committed += committed != 0;
+        audit->report->aborted += !committed && aborted;
         audit->report->in_doubt += in_doubt > 0;
-        if (committed[0] && aborted[0])
-                violate(audit, both, true, "SPLIT: committed in %s, aborted in %s", committed, aborted);
-        bool all = true;
-        for (int service = 0; service < AUDIT_SERVICES; service++)
-                all = all && audit->options->paths[service];
-        if (committed[0] && all && audit->branches_count && count != audit->branches_count)
-                violate(audit, both, true, "committed, but only %u of its %u branches are in these databases", count,
-                        audit->branches_count);
+        names_join(audit, all, names);
+        names_join(audit, committed, committed_names);
+        names_join(audit, aborted, aborted_names);
+        if (committed && aborted)
+                violate(audit, names, true, "SPLIT: committed in %s, aborted in %s", committed_names, aborted_names);
+        if (committed && audit->branches_count && count != audit->branches_count)
+                judge_missing(audit, names, count);
 }
 
 /* The smallest txn id that any cursor stands on. False at the end. */
@@ -350,8 +394,8 @@ static bool next_txn(struct audit *audit)
 {
         bool found = false;
 
-        for (int service = 0; service < AUDIT_SERVICES; service++) {
-                const struct cursor *cursors[] = {&audit->sources[service].branches, &audit->sources[service].effects};
+        for (unsigned number = 0; number < sources_count(audit->options); number++) {
+                const struct cursor *cursors[] = {&audit->sources[number].branches, &audit->sources[number].effects};
                 for (size_t i = 0; i < 2; i++) {
                         if (!cursors[i]->statement || cursors[i]->done)
                                 continue;
@@ -368,11 +412,12 @@ static bool walk(struct audit *audit)
         while (next_txn(audit)) {
                 audit->seen = 0;
                 audit->branches_count = 0;
-                for (int service = 0; service < AUDIT_SERVICES; service++) {
-                        if (!audit->options->paths[service])
+                for (unsigned number = 0; number < sources_count(audit->options); number++) {
+                        if (!source_path(audit->options, number))
                                 continue;
-                        if (!take_branches(audit, (enum audit_service)service) ||
-                            !take_effects(audit, (enum audit_service)service))
+                        if (!take_branches(audit, number))
+                                return false;
+                        if (number < AUDIT_SERVICES && !take_effects(audit, number))
                                 return false;
                 }
                 judge(audit);
@@ -429,15 +474,21 @@ bool audit_run(const struct audit_options *options, struct audit_report *report)
         bool ran = true;
 
         memset(report, 0, sizeof *report);
-        for (int service = 0; service < AUDIT_SERVICES && ran; service++)
-                if (options->paths[service])
-                        ran = source_open(&audit, (enum audit_service)service);
+        if (options->others_count > AUDIT_OTHERS_MAX) {
+                snprintf(report->errmsg, sizeof report->errmsg, "%zu other databases are given; at most %d are taken",
+                         options->others_count, AUDIT_OTHERS_MAX);
+                return false;
+        }
+        const unsigned count = sources_count(options);
+        for (unsigned number = 0; number < count && ran; number++)
+                if (source_path(options, number))
+                        ran = source_open(&audit, number);
         ran = ran && walk(&audit);
         for (int service = 0; service < AUDIT_SERVICES && ran; service++)
                 if (options->paths[service])
                         ran = check_sums(&audit, (enum audit_service)service);
-        for (int service = 0; service < AUDIT_SERVICES; service++)
-                source_close(&audit.sources[service]);
+        for (unsigned number = 0; number < count; number++)
+                source_close(&audit.sources[number]);
         assert(ran == (report->errmsg[0] == '\0'));
         return ran;
 }
@@ -506,13 +557,13 @@ void audit_print(const struct audit_report *report, FILE *out)
 {
         fprintf(out, "  %-10s %10s %10s %10s %10s %10s %10s\n", "database", "branches", "committed", "aborted",
                 "effects", "in doubt", "held");
-        for (int service = 0; service < AUDIT_SERVICES; service++) {
-                const struct audit_database *database = &report->databases[service];
+        for (int i = 0; i < AUDIT_DATABASES_MAX; i++) {
+                const struct audit_database *database = &report->databases[i];
                 if (database->audited)
                         fprintf(out,
                                 "  %-10s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
                                 " %10" PRIu64 "\n",
-                                audited[service].name, database->branches, database->committed, database->aborted,
+                                database->name, database->branches, database->committed, database->aborted,
                                 database->effects, database->in_doubt, database->held);
         }
         print_sum(report, AUDIT_PAYMENT, "money", out);
@@ -521,6 +572,11 @@ void audit_print(const struct audit_report *report, FILE *out)
                 "  %" PRIu64 " transactions: %" PRIu64 " committed, %" PRIu64 " aborted, %" PRIu64 " in doubt; %" PRIu64
                 " violations\n",
                 report->transactions, report->committed, report->aborted, report->in_doubt, report->violations);
+        if (report->elsewhere)
+                fprintf(out,
+                        "  note: %" PRIu64
+                        " committed transactions have branches elsewhere, which were not looked at\n",
+                        report->elsewhere);
         for (uint64_t i = 0; i < report->violations && i < AUDIT_SHOWN_MAX; i++)
                 fprintf(out, "  VIOLATION %s%s%s: %s\n", report->shown[i].service,
                         report->shown[i].txn_id[0] ? " " : "", report->shown[i].txn_id, report->shown[i].text);

@@ -4,10 +4,14 @@
 #define ASSENT_PRODUCERS_AUDIT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
 enum audit_service { AUDIT_ORDER, AUDIT_PAYMENT, AUDIT_INVENTORY, AUDIT_SERVICES };
+
+#define AUDIT_DATABASES_MAX 64
+#define AUDIT_OTHERS_MAX    (AUDIT_DATABASES_MAX - AUDIT_SERVICES)
 
 #define AUDIT_SHOWN_MAX 20 /* violations kept as text; the others are counted */
 
@@ -20,28 +24,33 @@ struct audit_violation {
 /* What one database holds. */
 struct audit_database {
         bool audited;
+        char name[48];      /* the service's, or the file's */
         uint64_t branches;  /* that the framework still remembers (P12 forgets old ones) */
         uint64_t committed; /* of them */
         uint64_t aborted;   /* of them, whatever way: refused, aborted, never prepared */
         uint64_t in_doubt;  /* of them: voted, or parked before a vote, and not decided */
-        uint64_t effects;   /* branches that had their effect */
-        uint64_t held;      /* branches for which something is still held */
+        uint64_t effects;   /* branches that had their effect; only the three services' are known */
+        uint64_t held;      /* branches for which something is still held; as above */
         int64_t opening;    /* payment: cents; inventory: pieces, all SKUs together */
         int64_t now;        /* payment: cents; inventory: pieces left and shipped */
 };
 
 struct audit_report {
-        struct audit_database databases[AUDIT_SERVICES];
+        struct audit_database databases[AUDIT_DATABASES_MAX]; /* the services', then the others */
         uint64_t transactions, committed, aborted, in_doubt;
+        uint64_t elsewhere; /* of the committed: with branches in none of the databases, unless `complete` */
         uint64_t violations;
         struct audit_violation shown[AUDIT_SHOWN_MAX];
         char errmsg[512];
 };
 
-/* Paths by service, NULL for a database that is not to be audited; with all three given a committed
- * transaction must have all its branches in them. */
 struct audit_options {
-        const char *paths[AUDIT_SERVICES];
+        const char *paths[AUDIT_SERVICES]; /* by service; NULL: not to be audited */
+        /* Databases of other participants, at most AUDIT_OTHERS_MAX: their branches are audited, their effects are
+         * nothing that the audit knows of. */
+        const char *const *others;
+        size_t others_count;
+        bool complete; /* these are all databases: a committed transaction must have all its branches in them */
 };
 
 const char *audit_service_name(enum audit_service service);

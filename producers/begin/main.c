@@ -132,7 +132,8 @@ static bool take_branches(struct request *request, int *argc, char **argv)
                 else
                         argv[kept++] = argv[i];
         }
-        argv[ *argc = kept] = NULL;
+        *argc = kept;
+        argv[kept] = NULL;
         return ok;
 }
 

@@ -95,6 +95,7 @@ bool words_take(int *argc, char **argv, const char *name, const char **values, s
                 if (value)
                         values[(*count)++] = value;
         }
-        argv[ *argc = kept] = NULL;
+        *argc = kept;
+        argv[kept] = NULL;
         return true;
 }

@@ -242,7 +242,7 @@ audit() {
         say 'every transaction everywhere exactly once, or nowhere; money conserved; nothing held or in doubt'
         local status=0
         "$bin/assent-audit" --order "$dir/order.db" --payment "$dir/payment.db" --inventory "$dir/inventory.db" \
-                --wait 20s | sed 's/^/ /' || status=$?
+                --complete --wait 20s | sed 's/^/ /' || status=$?
         verdict 'exit status of assent-audit' 0 "$status"
 }
 

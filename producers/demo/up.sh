@@ -38,7 +38,7 @@ What happened to it, message by message (the id is what assent-begin printed fir
 Balances, a load, and the proof that nothing was lost:
   sqlite3 -readonly payment.db "SELECT * FROM accounts WHERE account NOT LIKE 'load-%'"
   assent-load -n 10000 --in-flight 256
-  assent-audit --order order.db --payment payment.db --inventory inventory.db --wait 30s
+  assent-audit --order order.db --payment payment.db --inventory inventory.db --complete --wait 30s
 
 Stop it:  make -C '$root' down
 TEXT

@@ -505,9 +505,12 @@ static bool read_participants(const struct assent_config *config, struct setting
 static bool read_settings(const struct assent_config *config, struct settings *settings)
 {
         *settings = (struct settings){
-            .databases = {{assent_config_get(config, "app.order"), assent_config_get(config, "app.payment"),
-                           assent_config_get(config, "app.inventory")}},
+            .databases = {.paths = {assent_config_get(config, "app.order"), assent_config_get(config, "app.payment"),
+                                    assent_config_get(config, "app.inventory")}},
             .json = assent_config_get(config, "app.json") != NULL};
+        settings->databases.complete = settings->databases.paths[AUDIT_ORDER] &&
+                                       settings->databases.paths[AUDIT_PAYMENT] &&
+                                       settings->databases.paths[AUDIT_INVENTORY];
         return read_integer(config, "app.count", 1000, 1, COUNT_MAX, &settings->count) &&
                read_integer(config, "app.in_flight", 64, 1, IN_FLIGHT_MAX, &settings->in_flight) &&
                read_integer(config, "app.accounts", ACCOUNTS_MAX, 1, ACCOUNTS_MAX, &settings->accounts) &&

@@ -178,7 +178,7 @@ class Pipeline:
         for service in SERVICES:
             if os.path.exists(self.db(service)):
                 arguments += ["--" + service, self.db(service)]
-        done = subprocess.run([os.path.join(BUILD, "bin", "assent-audit"), *arguments, "--wait", wait],
+        done = subprocess.run([os.path.join(BUILD, "bin", "assent-audit"), *arguments, "--complete", "--wait", wait],
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=90, env=ENVIRONMENT)
         check(done.returncode == 0, "audit:\n%s%s" % (done.stdout.decode(), done.stderr.decode()))
 

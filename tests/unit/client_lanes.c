@@ -76,12 +76,12 @@ static void append_inquire(int64_t time_ms)
         log_append(&log_bus, codec, time_ms, &message);
 }
 
-static enum assent_err evaluate(int32_t branch, int64_t end, struct assent_evaluation *found)
+static enum assent_err evaluate(int64_t end, struct assent_evaluation *found)
 {
-        return assent_lane_evaluate(&log_bus.bus, codec, config, &settings, &txn, branch, end, found);
+        return assent_lane_evaluate(&log_bus.bus, codec, config, &settings, &txn, end, found);
 }
 
-Test(client_lanes, all_yes_evaluates_to_the_commit_command)
+Test(client_lanes, all_yes_evaluates_to_committed)
 {
         struct assent_evaluation found;
         append_settings(birth_ms - 60000);
@@ -89,15 +89,12 @@ Test(client_lanes, all_yes_evaluates_to_the_commit_command)
         append_vote(birth_ms + 9, 0, ASSENT_YES, NULL);
         append_vote(birth_ms + 12, 1, ASSENT_YES, NULL);
         append_inquire(birth_ms + 20000);
-        cr_assert_eq(evaluate(1, log_bus.next_offset, &found), ASSENT_OK, "%s", found.errmsg);
-        cr_assert(found.begin_seen && found.decided && found.command_found);
+        cr_assert_eq(evaluate(log_bus.next_offset, &found), ASSENT_OK, "%s", found.errmsg);
+        cr_assert(found.begin_seen && found.decided);
         cr_assert_eq(found.outcome, ASSENT_COMMITTED);
-        cr_assert_eq(found.command.body.command.phase, ASSENT_COMMIT);
-        cr_assert_eq(found.command.body.command.branch, 1);
-        cr_assert_eq(found.command.body.command.branches_count, 2);
-        cr_assert_eq(found.command.body.command.service.data, found.service, "the command borrows from the evaluation");
-        cr_assert_eq(memcmp(found.service, "payment", 7), 0);
-        cr_assert(assent_message_id_holds(&found.command));
+        cr_assert_eq(found.decided_at_ms, birth_ms + 12);
+        cr_assert_eq(found.reason_size, 0);
+        cr_assert_eq(found.next_offset, 4, "what follows the decision is not read");
 }
 
 Test(client_lanes, a_no_evaluates_to_abort_with_its_reason)
@@ -107,10 +104,9 @@ Test(client_lanes, a_no_evaluates_to_abort_with_its_reason)
         append_begin(birth_ms + 5);
         append_vote(birth_ms + 9, 0, ASSENT_YES, NULL);
         append_vote(birth_ms + 12, 1, ASSENT_NO, "no money");
-        cr_assert_eq(evaluate(0, -1, &found), ASSENT_OK, "%s", found.errmsg);
-        cr_assert(found.decided && found.command_found);
+        cr_assert_eq(evaluate(-1, &found), ASSENT_OK, "%s", found.errmsg);
+        cr_assert(found.decided);
         cr_assert_eq(found.outcome, ASSENT_ABORTED);
-        cr_assert_eq(found.command.body.command.phase, ASSENT_ABORT);
         cr_assert(found.reason_size >= 8);
         found.reason[found.reason_size < sizeof found.reason ? found.reason_size : sizeof found.reason - 1] = '\0';
         cr_assert_not_null(strstr(found.reason, "no money"));
@@ -122,14 +118,14 @@ Test(client_lanes, the_question_itself_settles_what_is_overdue)
         append_settings(birth_ms - 60000);
         append_begin(birth_ms + 5);
         append_vote(birth_ms + 9, 0, ASSENT_YES, NULL);
-        cr_assert_eq(evaluate(0, -1, &found), ASSENT_OK);
+        cr_assert_eq(evaluate(-1, &found), ASSENT_OK);
         cr_assert(found.begin_seen && !found.decided, "not overdue yet");
         append_inquire(birth_ms + 5 + 10000);
-        cr_assert_eq(evaluate(0, log_bus.next_offset, &found), ASSENT_OK);
+        cr_assert_eq(evaluate(log_bus.next_offset, &found), ASSENT_OK);
         cr_assert(!found.decided, "at the deadline is not past it (R8)");
         append_inquire(birth_ms + 5 + 10001);
-        cr_assert_eq(evaluate(0, log_bus.next_offset, &found), ASSENT_OK);
-        cr_assert(found.decided && found.command_found);
+        cr_assert_eq(evaluate(log_bus.next_offset, &found), ASSENT_OK);
+        cr_assert(found.decided);
         cr_assert_eq(found.outcome, ASSENT_ABORTED);
 }
 
@@ -140,10 +136,10 @@ Test(client_lanes, the_end_offset_is_not_included)
         append_begin(birth_ms + 5);
         append_vote(birth_ms + 9, 0, ASSENT_YES, NULL);
         append_vote(birth_ms + 12, 1, ASSENT_YES, NULL);
-        cr_assert_eq(evaluate(0, 3, &found), ASSENT_OK);
+        cr_assert_eq(evaluate(3, &found), ASSENT_OK);
         cr_assert(found.begin_seen && !found.decided);
         cr_assert_eq(found.next_offset, 3);
-        cr_assert_eq(evaluate(0, 4, &found), ASSENT_OK);
+        cr_assert_eq(evaluate(4, &found), ASSENT_OK);
         cr_assert(found.decided);
 }
 
@@ -154,8 +150,8 @@ Test(client_lanes, a_broker_without_time_lookup_is_read_from_the_log_start)
         append_settings(birth_ms - 60000);
         append_begin(birth_ms + 5);
         append_vote(birth_ms + 9, 0, ASSENT_NO, "no");
-        cr_assert_eq(evaluate(ASSENT_NO_BRANCH, -1, &found), ASSENT_OK, "%s", found.errmsg);
-        cr_assert(found.decided && !found.command_found);
+        cr_assert_eq(evaluate(-1, &found), ASSENT_OK, "%s", found.errmsg);
+        cr_assert(found.decided);
         cr_assert_eq(found.outcome, ASSENT_ABORTED);
 }
 
@@ -165,7 +161,7 @@ Test(client_lanes, without_the_lanes_own_settings_nothing_begins_there)
         log_bus.times = false;
         append_begin(birth_ms + 5);
         append_vote(birth_ms + 9, 0, ASSENT_NO, "no");
-        cr_assert_eq(evaluate(ASSENT_NO_BRANCH, -1, &found), ASSENT_OK);
+        cr_assert_eq(evaluate(-1, &found), ASSENT_OK);
         cr_assert(!found.begin_seen && !found.decided);
 }
 
@@ -178,9 +174,9 @@ Test(client_lanes, garbage_and_gaps_are_passed_over)
         log_bus.next_offset += 3;
         append_vote(birth_ms + 12, 1, ASSENT_NO, "no");
         log_bus.next_offset += 2; /* a gap at the end: nothing will ever come there */
-        cr_assert_eq(evaluate(ASSENT_NO_BRANCH, 5, &found), ASSENT_OK, "%s", found.errmsg);
+        cr_assert_eq(evaluate(5, &found), ASSENT_OK, "%s", found.errmsg);
         cr_assert(!found.decided);
-        cr_assert_eq(evaluate(0, -1, &found), ASSENT_OK, "%s", found.errmsg);
+        cr_assert_eq(evaluate(-1, &found), ASSENT_OK, "%s", found.errmsg);
         cr_assert(found.decided);
 }
 
@@ -190,7 +186,7 @@ Test(client_lanes, a_broker_that_goes_away_is_an_error_not_an_answer)
         append_settings(birth_ms - 60000);
         append_begin(birth_ms + 5);
         log_bus.gone = true;
-        cr_assert_eq(evaluate(0, -1, &found), ASSENT_E_BROKER);
+        cr_assert_eq(evaluate(-1, &found), ASSENT_E_BROKER);
         cr_assert_not_null(strstr(found.errmsg, "the bus says why"));
 }
 
@@ -205,13 +201,13 @@ Test(client_lanes, a_cut_log_is_refused_once_it_is_old)
         append_vote(birth_ms + 9, 0, ASSENT_NO, "no");
         log_bus.low = 1;
         append_inquire(birth_ms + kept_ms);
-        cr_assert_eq(evaluate(1, log_bus.next_offset, &found), ASSENT_OK, "%s", found.errmsg);
+        cr_assert_eq(evaluate(log_bus.next_offset, &found), ASSENT_OK, "%s", found.errmsg);
         cr_assert(found.decided);
         append_inquire(birth_ms + kept_ms + 1);
-        cr_assert_eq(evaluate(1, log_bus.next_offset, &found), ASSENT_E_POSITION);
-        cr_assert(!found.decided && !found.command_found);
+        cr_assert_eq(evaluate(log_bus.next_offset, &found), ASSENT_E_POSITION);
+        cr_assert(!found.decided);
         log_bus.low = 0;
-        cr_assert_eq(evaluate(1, log_bus.next_offset, &found), ASSENT_OK);
+        cr_assert_eq(evaluate(log_bus.next_offset, &found), ASSENT_OK);
         cr_assert(found.decided);
 }
 
@@ -224,10 +220,10 @@ Test(client_lanes, a_cut_log_without_times_needs_a_record_from_before_the_birth)
         append_begin(birth_ms + 5);
         append_vote(birth_ms + 9, 0, ASSENT_NO, "no");
         log_bus.low = 1;
-        cr_assert_eq(evaluate(1, -1, &found), ASSENT_OK, "%s", found.errmsg);
+        cr_assert_eq(evaluate(-1, &found), ASSENT_OK, "%s", found.errmsg);
         cr_assert(found.decided);
         log_bus.low = 2;
-        cr_assert_eq(evaluate(1, -1, &found), ASSENT_E_POSITION);
+        cr_assert_eq(evaluate(-1, &found), ASSENT_E_POSITION);
 }
 
 Test(client_lanes, reading_stops_where_no_begin_can_be_accepted_any_more)
@@ -237,7 +233,7 @@ Test(client_lanes, reading_stops_where_no_begin_can_be_accepted_any_more)
         append_inquire(birth_ms + settings.window_ms);
         append_inquire(birth_ms + settings.window_ms + 1);
         append_inquire(birth_ms + settings.window_ms + 2);
-        cr_assert_eq(evaluate(0, -1, &found), ASSENT_OK);
+        cr_assert_eq(evaluate(-1, &found), ASSENT_OK);
         cr_assert(!found.begin_seen);
         cr_assert_eq(found.next_offset, 3);
 }

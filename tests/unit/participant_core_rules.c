@@ -228,8 +228,6 @@ Test(participant_core_rules, p9_parked_prepare_keeps_its_abort_waiting_until_it_
                      ASSENT_QUEUE);
         cr_assert_eq(judge(&row, ASSENT_ABORT, 2, 0, ASSENT_FROM_LANE).action, ASSENT_QUEUE);
         cr_assert_eq(row.parked, 2);
-        cr_assert_not(assent_branch_gives_up(&row, DEADLINE));
-        cr_assert(assent_branch_gives_up(&row, DEADLINE + 1));
 
         /* gives up: NO without a handler; the ABORT behind it has nothing to undo */
         struct assent_branch_row late = row;

@@ -32,6 +32,7 @@
 static char folder[] = "/tmp/assent-audit-XXXXXX";
 static char paths[AUDIT_SERVICES][64];
 static struct audit_options options;
+static char other_path[64];
 static struct bench benches[AUDIT_SERVICES];
 static struct order order_app;
 static struct payment payment_app = {.seed = true};
@@ -135,6 +136,11 @@ static void close_all(void)
                         unlink(path);
                 }
         }
+        for (size_t i = 0; i < sizeof ends / sizeof *ends && other_path[0]; i++) {
+                char path[sizeof other_path + 8];
+                snprintf(path, sizeof path, "%s%s", other_path, ends[i]);
+                unlink(path);
+        }
         rmdir(folder);
 }
 
@@ -194,9 +200,100 @@ Test(audit, a_lost_branch_is_found)
         tamper(AUDIT_INVENTORY, "DELETE FROM assent_branch WHERE txn_id = x'00000000000070008000000000000003';"
                                 "DELETE FROM shipments WHERE txn_id = x'00000000000070008000000000000003';"
                                 "UPDATE stock SET on_hand = on_hand + 2 WHERE sku = 'lamp'");
+        options.complete = true;
         FINDS("committed, but only 2 of its 3 branches are in these databases");
-        options.paths[AUDIT_ORDER] = NULL; /* somewhere else is allowed when not everything is shown */
+        cr_assert_eq(report.elsewhere, 0);
+        options.complete = false; /* somewhere else is allowed when not everything is shown */
         finds((const char *const[]){NULL});
+        cr_assert_eq(report.elsewhere, 1);
+        cr_assert_eq(report.committed, 2);
+}
+
+/* Transaction 3 has a fourth branch, of a participant that the audit knows nothing about. */
+static void other_open(enum assent_branch_state state, bool parked)
+{
+        struct assent_branch_row branch = {.txn_id = bench_branch(3, 3).txn_id,
+                                           .branch = 3,
+                                           .branches_count = 4,
+                                           .state = state,
+                                           .parked = parked,
+                                           .offset = 3};
+        struct assent_store *store;
+
+        snprintf(other_path, sizeof other_path, "%s/order.db.of-shipping", folder);
+        cr_assert_eq(assent_store_open(other_path, &store), ASSENT_OK);
+        cr_assert_eq(assent_store_begin(store), ASSENT_OK);
+        cr_assert_eq(assent_store_branch_put(store, &branch), ASSENT_OK);
+        cr_assert_eq(assent_store_commit(store), ASSENT_OK);
+        assent_store_close(store);
+        prepare_all(3, "o-3");
+        decide_all(3, true);
+        for (int service = 0; service < AUDIT_SERVICES; service++)
+                tamper((enum audit_service)service, "UPDATE assent_branch SET branches_count = 4 WHERE "
+                                                    "txn_id = x'00000000000070008000000000000003'");
+}
+
+static void other_give(size_t count)
+{
+        static const char *others[AUDIT_OTHERS_MAX + 1];
+
+        for (size_t i = 0; i < count; i++)
+                others[i] = other_path;
+        options.others = others;
+        options.others_count = count;
+}
+
+Test(audit, a_branch_in_a_database_that_is_not_given_is_noted)
+{
+        other_open(ASSENT_BRANCH_COMMITTED, false);
+        finds((const char *const[]){NULL});
+        cr_assert_eq(report.elsewhere, 1);
+        options.complete = true;
+        FINDS("committed, but only 3 of its 4 branches are in these databases");
+        other_give(1);
+        finds((const char *const[]){NULL});
+        cr_assert_eq(report.elsewhere, 0);
+        cr_assert_eq(report.transactions, 3);
+        cr_assert_eq(report.databases[AUDIT_SERVICES].committed, 1);
+        cr_assert_str_eq(report.databases[AUDIT_SERVICES].name, "order.db.of-shipping");
+}
+
+Test(audit, another_database_alone_is_audited)
+{
+        other_open(ASSENT_BRANCH_COMMITTED, false);
+        memset(options.paths, 0, sizeof options.paths);
+        other_give(1);
+        finds((const char *const[]){NULL});
+        cr_assert_eq(report.transactions, 1);
+        cr_assert_eq(report.elsewhere, 1);
+}
+
+Test(audit, a_split_with_another_database_is_found)
+{
+        other_open(ASSENT_BRANCH_REFUSED, false);
+        other_give(1);
+        FINDS("SPLIT: committed in order, payment, inventory, aborted in order.db.of-shipping");
+        cr_assert_str_eq(report.shown[0].service, "order, payment, inventory, order.db.of-shipping");
+}
+
+Test(audit, what_is_in_doubt_and_parked_in_another_database_is_found)
+{
+        other_open(ASSENT_BRANCH_PREPARED, true);
+        other_give(1);
+        FINDS("branch 3 has parked messages", "branch 3 is in doubt (PREPARED)");
+        cr_assert_str_eq(report.shown[0].service, "order.db.of-shipping");
+}
+
+Test(audit, as_many_other_databases_as_there_is_room_for)
+{
+        other_open(ASSENT_BRANCH_COMMITTED, false);
+        other_give(AUDIT_OTHERS_MAX);
+        cr_assert(audit_run(&options, &report), "%s", report.errmsg);
+        cr_assert_eq(report.violations, AUDIT_OTHERS_MAX - 1, "each but the first holds the branch too");
+        cr_assert_eq(report.databases[AUDIT_DATABASES_MAX - 1].branches, 1);
+        other_give(AUDIT_OTHERS_MAX + 1);
+        cr_assert_not(audit_run(&options, &report));
+        cr_assert_str_eq(report.errmsg, "62 other databases are given; at most 61 are taken");
 }
 
 Test(audit, a_lost_effect_is_found)
