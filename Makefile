@@ -46,8 +46,12 @@ else ifeq ($(FLAVOUR),coverage)
 CFLAGS   += -O0 --coverage
 LDFLAGS  += --coverage
 DEFINES  += -DASSENT_TEST_SEAMS
+else ifeq ($(FLAVOUR),fuzz)
+CFLAGS   += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
+            -Wno-gnu-statement-expression
+LDFLAGS  += -fsanitize=fuzzer,address,undefined
 else
-$(error FLAVOUR=$(FLAVOUR): there are release, asan and coverage)
+$(error FLAVOUR=$(FLAVOUR): there are release, asan, coverage and fuzz)
 endif
 
 PACKAGES := rdkafka avro-c uuid sqlite3 jansson
@@ -83,19 +87,22 @@ UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/*.
 CONTRACT := $(patsubst tests/contract/%.c,$(B)/tests/contract/%,$(wildcard tests/contract/*.c))
 HELPERS  := $(patsubst tests/lib/%.c,$(B)/tests/%,$(wildcard tests/lib/*.c))
 BENCH    := $(patsubst tests/bench/%.c,$(B)/tests/%,$(wildcard tests/bench/*.c))
+FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz_%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_LIB := $(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c))
 TESTS    := $(UNIT) $(CONTRACT) $(HELPERS) $(BENCH)
 
 SOURCES  := $(LIBRARY) $(DEVBROKER) $(wildcard consumers/*/*.c producers/*/*.c tests/unit/*.c tests/contract/*.c tests/lib/*.c \
-            tests/bench/*.c)
+            tests/bench/*.c tests/fuzz/*.c)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: all library programs tests benches deps test check demo up down bench coverage install clean format help
+.PHONY: all library programs tests benches fuzzers deps test check demo up down bench fuzz model coverage install clean format help
 
 all: library programs tests
 library: $(STATIC) $(if $(filter release,$(FLAVOUR)),$(B)/libassent.so)
 programs: $(PROGRAMS)
 tests: $(TESTS)
 benches: $(BENCH)
+fuzzers: $(FUZZERS)
 
 help:
 	@echo 'assent: atomic commit over Kafka topics'
@@ -107,6 +114,8 @@ help:
 	@echo '  make check     the quick half: unit tests and tidy checks, no broker'
 	@echo '  make up, down  leave the pipeline running on a real Kafka; stop it'
 	@echo '  make bench     first figures on a real Kafka'
+	@echo '  make fuzz      every fuzz target for SECONDS=60, or TARGET=decode alone'
+	@echo '  make model     the rules as a Promela model, searched by spin (some minutes, up to 7 GB)'
 	@echo '  make deps      install missing packages (Debian, Ubuntu), with sudo if not root'
 	@echo '  make install   DESTDIR= PREFIX=$(PREFIX): headers, libraries, assent.pc, programs'
 	@echo '  make coverage  which lines of the framework the unit tests reach'
@@ -143,6 +152,15 @@ bench:
 	+$(Q)$(MAKE) --no-print-directory library programs benches
 	$(Q)ASSENT_BUILD='$(CURDIR)/$(B)' tests/bench/bench.sh
 
+fuzz:
+	$(Q)tests/lib/install.sh build test
+	+$(Q)$(MAKE) --no-print-directory FLAVOUR=fuzz CC=clang fuzzers
+	$(Q)tests/fuzz/fuzz.sh new '$(or $(SECONDS),60)' $(TARGET)
+
+model:
+	$(Q)tests/lib/install.sh build test
+	$(Q)tests/model/check.sh all
+
 coverage:
 	+$(Q)$(MAKE) --no-print-directory FLAVOUR=coverage tests
 	$(Q)tests/lib/coverage.sh
@@ -174,7 +192,7 @@ keep = $(if $(filter-out $(subst $() ,|,$(strip $(file <$(1)))),$(subst $() ,|,$
 
 # (-Werror changes no object.)
 BUILT_WITH := $(CC) $(filter-out -Werror,$(CFLAGS)) $(DEFINES) $(INSIDE) $(LDFLAGS) $(LIBS)
-ifneq ($(filter-out clean help deps format down demo up bench test check coverage,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean help deps format down demo up bench fuzz model test check coverage,$(or $(MAKECMDGOALS),all)),)
 $(call keep,$(B)/flags,$(BUILT_WITH))
 $(call keep,$(B)/objects,$(call object,$(LIBRARY)))
 MISSING := $(filter-out $(FOUND),$(PACKAGES) $(if $(filter all tests,$(or $(MAKECMDGOALS),all)),criterion))
@@ -238,6 +256,10 @@ $(UNIT): $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(STATIC)
 $(CONTRACT): $(B)/tests/contract/%: $(B)/obj/tests/contract/%.o $(STATIC)
 	$(call say,LD,$@)
 	$(call link,$(CRITERION))
+
+$(FUZZERS): $(B)/tests/%: $(B)/obj/tests/fuzz/%.o $(call object,$(FUZZ_LIB)) $(STATIC)
+	$(call say,LD,$@)
+	$(call link)
 
 $(HELPERS): $(B)/tests/%: $(B)/obj/tests/lib/%.o $(STATIC)
 	$(call say,LD,$@)

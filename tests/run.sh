@@ -3,7 +3,7 @@
 #
 #   tests/run.sh all                          what `make test` runs
 #   tests/run.sh quick                        what `make check` runs: no broker
-#   tests/run.sh STAGE…                       unit asan contract-embedded contract-kafka e2e-embedded e2e-kafka tidy
+#   tests/run.sh STAGE…                       unit asan contract-embedded contract-kafka e2e-embedded e2e-kafka fuzz model tidy
 #   ONLY='coord*' tests/run.sh unit           only the programs of these stages whose name matches
 #
 # A skipped test, a test that crashed, one that the plan announced and that never reported, a program that says nothing and
@@ -17,7 +17,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly root=$PWD logs=$PWD/build/test-logs
-readonly all_stages='unit asan contract-embedded contract-kafka e2e-embedded e2e-kafka tidy'
+readonly all_stages='unit asan contract-embedded contract-kafka e2e-embedded e2e-kafka fuzz model tidy'
 readonly quick_stages='unit tidy'
 export ASSENT_BUILD=$root/build/release ASSENT_BUILD_SEAMS=$root/build/asan
 unset ASSENT_TEST_BROKERS ASSENT_TEST_BROKER
@@ -279,6 +279,18 @@ stage_e2e-kafka() {
         e2e_scripts e2e-kafka
 }
 
+# Each target over the kept corpus and some new input, the same every time.
+stage_fuzz() {
+        local source target
+        for source in tests/fuzz/fuzz_*.c; do
+                target=$(basename "$source" .c)
+                run fuzz "$target" 120 tap tests/fuzz/fuzz.sh again "${target#fuzz_}"
+        done
+}
+
+# The rules searched exhaustively in small set-ups, and mistakes planted in them; `make model` searches the large ones too.
+stage_model() { run model check 200 tap tests/model/check.sh quick; }
+
 stage_tidy() {
         local script
         for script in tests/tidy/tidy_*; do
@@ -310,6 +322,11 @@ build_all() {
                         finish
                 }
         done
+        [[ $* != *fuzz* ]] ||
+                "${MAKE:-make}" --no-print-directory "${jobs[@]}" FLAVOUR=fuzz CC=clang fuzzers || {
+                fail build 'make FLAVOUR=fuzz CC=clang fuzzers'
+                finish
+        }
 }
 
 main() {

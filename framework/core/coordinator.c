@@ -529,6 +529,7 @@ static enum assent_verdict apply_reply(struct assent_core *core, const struct as
         if (!reply_matches(core, txn))
                 return ASSENT_V_FORGED;
         enum assent_verdict verdict;
+        const uint32_t lamport = txn->lamport;
         assent_table_lift(&core->table, handle);
         see(core, txn);
         if (assent_phase_is_first(reply->body.reply.phase))
@@ -537,6 +538,8 @@ static enum assent_verdict apply_reply(struct assent_core *core, const struct as
                 verdict = apply_pre_ack(core, handle);
         else
                 verdict = apply_ack(core, handle);
+        if (verdict == ASSENT_V_FORGED) /* R4: it changes nothing, so it was not seen either */
+                txn->lamport = lamport;
         assent_table_settle(&core->table, handle);
         return verdict;
 }

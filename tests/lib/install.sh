@@ -9,11 +9,11 @@ set -euo pipefail
 declare -A packages=(
         [build]='gcc libc6-dev make pkg-config librdkafka-dev libavro-dev uuid-dev libsqlite3-dev libjansson-dev
                  libxxhash-dev sqlite3'
-        [test]='libcriterion-dev python3 python3-yaml'
+        [test]='libcriterion-dev python3 python3-yaml spin clang libclang-rt-14-dev'
         [kafka]='default-jre-headless maven'
 )
 # Not every machine has these from a package of that name; the command is what counts.
-declare -A command_of=([gcc]=gcc [make]=make [pkg-config]=pkg-config [sqlite3]=sqlite3 [maven]=mvn)
+declare -A command_of=([gcc]=gcc [clang]=clang [make]=make [pkg-config]=pkg-config [sqlite3]=sqlite3 [spin]=spin [maven]=mvn)
 
 java_is_enough() {
         local major

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "../lib/participant_rules.h"
 #include "core/ids.h"
 #include "core/participant.h"
 
@@ -81,88 +82,11 @@ static struct assent_branch_row row_of(int shape)
         return row;
 }
 
-struct verdict {
-        enum assent_action action;
-        enum assent_participant_verdict verdict;
-        enum assent_branch_state state;
-        enum assent_answer answer; /* STORE */
-        bool frozen;
-        int parked;
-};
-
-/* The rules again, as prose in order. */
-static struct verdict rules(const struct assent_branch_row *row,
-                            const struct assent_message *command, int64_t tau, bool redelivered,
-                            enum assent_source source)
-{
-        enum assent_phase phase = command->body.command.phase;
-        bool first = phase == ASSENT_PREPARE || phase == ASSENT_CAN_COMMIT;
-        bool decision = phase == ASSENT_COMMIT || phase == ASSENT_ABORT;
-        const struct assent_slot *slot = &row->slots[first ? 0 : decision ? 2 : 1];
-        bool same = slot->phase == phase &&
-                    (slot->digest == 0 || slot->digest == assent_message_digest(command));
-        struct verdict v = {.state = row->state, .frozen = row->frozen, .parked = row->parked};
-#define SAY(a, why) (v.action = ASSENT_##a, v.verdict = ASSENT_PV_##why, v)
-        if (redelivered)
-                return same ? SAY(RESEND, REDELIVERED) : SAY(SKIP, REDELIVERED);
-        if (source == ASSENT_FROM_PARKING)
-                v.parked--;
-        if (same)
-                return SAY(RESEND, DUPLICATE);
-        if (slot->phase == phase || (slot->phase && first))
-                return SAY(SKIP, CONFLICT);
-        if (row->frozen)
-                return SAY(SKIP, FROZEN);
-        if (row->parked && source != ASSENT_FROM_PARKING) {
-                if (source == ASSENT_FROM_EVALUATION || row->parked == ASSENT_PARKED_MAX)
-                        return SAY(SKIP, PARKED);
-                v.parked++;
-                return SAY(QUEUE, PARKED);
-        }
-        bool none = row->state == ASSENT_BRANCH_NONE;
-        if (none && tau > DEADLINE + HORIZON)
-                return first ? SAY(SKIP, LATE_PREPARE) : SAY(ANSWER, BEYOND_HORIZON);
-        if (first) {
-                v.answer = ASSENT_NO;
-                if (row->state == ASSENT_BRANCH_TOMBSTONE)
-                        return SAY(STORE, TOMBSTONE);
-                if (tau > DEADLINE) {
-                        v.state = ASSENT_BRANCH_REFUSED;
-                        return SAY(STORE, EXPIRED);
-                }
-                v.parked = row->parked; /* the handler has the word */
-                return SAY(RUN_PREPARE, APPLIED);
-        }
-        v.answer = ASSENT_DONE;
-        if (phase == ASSENT_ABORT) {
-                if (none) {
-                        v.state = ASSENT_BRANCH_TOMBSTONE;
-                        return SAY(STORE, TOMBSTONE);
-                }
-                if (row->state == ASSENT_BRANCH_REFUSED || row->state == ASSENT_BRANCH_READ_ONLY)
-                        return SAY(STORE, APPLIED);
-                if (row->state == ASSENT_BRANCH_PREPARED) {
-                        v.parked = row->parked;
-                        return SAY(RUN_ABORT, APPLIED);
-                }
-        } else if (row->state == ASSENT_BRANCH_PREPARED ||
-                   (phase == ASSENT_COMMIT && row->state == ASSENT_BRANCH_PRE_COMMITTED)) {
-                v.parked = row->parked;
-                return phase == ASSENT_COMMIT ? SAY(RUN_COMMIT, APPLIED)
-                                              : SAY(RUN_PRE_COMMIT, APPLIED);
-        } else if (phase == ASSENT_PRE_COMMIT && row->state == ASSENT_BRANCH_COMMITTED) {
-                return SAY(STORE, APPLIED);
-        }
-        v.frozen = true;
-        return SAY(FREEZE, CONTRADICTION);
-#undef SAY
-}
-
 static void compare(const struct assent_branch_row *before, const struct assent_message *command,
                     int64_t tau, bool redelivered, enum assent_source source)
 {
         struct assent_branch_row row = *before;
-        struct verdict want = rules(before, command, tau, redelivered, source);
+        struct verdict want = rules(before, command, tau, HORIZON, redelivered, source);
         struct assent_judgement got =
             assent_branch_judge(&row, command, OFFSET, tau, HORIZON, redelivered, source);
         const struct assent_slot *slot = &row.slots[got.slot];
