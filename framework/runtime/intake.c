@@ -345,12 +345,14 @@ static enum assent_err look_at_marks(struct assent_intake *in, int64_t now)
                                                             .assigned = look_at_mark,
                                                             .context = in};
         struct assent_bus_consumer *reader = NULL;
-        if (assent_bus_consumer_open(in->options.bus, &options, &reader) && !in->failed)
-                assent_log(ASSENT_LOG_WARN, "cannot look at the group's marks, trying again later",
-                           ASSENT_TEXT("why", assent_bus_errmsg(in->options.bus)));
+        int64_t low, high;
+        in->look_ms = now + FIRST_LOOK_MS;
+        /* Reading the group's offsets may wait long for a silent broker; this question is short, and there is no hurry. */
+        if (assent_bus_watermarks(in->options.bus, in->options.topic, in->list.lanes[0], &low, &high) ||
+            assent_bus_consumer_open(in->options.bus, &options, &reader))
+                return in->failed;
         assent_bus_consumer_close(in->options.bus, reader);
-        if (!in->failed)
-                put_marks(in);
+        put_marks(in);
         in->look_ms = now + assent_config_int(in->options.config, "assent.checkpoint_idle_ms");
         return in->failed;
 }
