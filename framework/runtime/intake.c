@@ -348,10 +348,12 @@ static enum assent_err look_at_marks(struct assent_intake *in, int64_t now)
         int64_t low, high;
         in->look_ms = now + FIRST_LOOK_MS;
         /* Reading the group's offsets may wait long for a silent broker; this question is short, and there is no hurry. */
-        if (assent_bus_watermarks(in->options.bus, in->options.topic, in->list.lanes[0], &low, &high) ||
-            assent_bus_consumer_open(in->options.bus, &options, &reader))
+        if (assent_bus_watermarks(in->options.bus, in->options.topic, in->list.lanes[0], &low, &high))
                 return in->failed;
-        assent_bus_consumer_close(in->options.bus, reader);
+        enum assent_err err = assent_bus_consumer_open(in->options.bus, &options, &reader);
+        assent_bus_consumer_close(in->options.bus, reader); /* NULL after a failed open, or whatever it left */
+        if (err)
+                return in->failed;
         put_marks(in);
         in->look_ms = now + assent_config_int(in->options.config, "assent.checkpoint_idle_ms");
         return in->failed;
