@@ -18,9 +18,6 @@
 #define ELECTION_TRIES   10 /* a log end below the position is looked at so often, ELECTION_WAIT_MS apart */
 #define ELECTION_WAIT_MS 300
 #define FIRST_LOOK_MS    5000
-#define TWO_DATABASES                                                                                                  \
-        "group %s, lane %" PRId32 " of %s: the group's offset was committed by database %.*s, this is database %s. "     \
-        "Two databases serve one lane: stop the other, or give each its own lanes"
 
 /* A record that waits for the local transaction to commit. */
 struct queued {
@@ -61,16 +58,26 @@ __attribute__((format(printf, 3, 4))) static enum assent_err fail(struct assent_
 
 /* ---- P11: does the database fit the log? ---- */
 
+/* Beside the group's offset stands no mark yet, or this database's. */
+static enum assent_err check_mark(struct assent_intake *in, int32_t lane, const struct assent_committed *committed)
+{
+        const char *mine = in->options.incarnation;
+        struct assent_bytes mark = committed->metadata;
+        if (mark.size == 0 || (mark.size == strlen(mine) && memcmp(mark.data, mine, mark.size) == 0))
+                return ASSENT_OK;
+        return fail(in, ASSENT_E_POSITION,
+                    "group %s, lane %" PRId32 " of %s: the group's offset was committed by database %.*s, this is database %s. "
+                    "Two databases serve one lane: stop the other, or give each its own lanes",
+                    in->options.group, lane, in->options.topic, (int)mark.size, (const char *)mark.data, mine);
+}
+
 static enum assent_err check_position(struct assent_intake *in, const struct assent_intake_lane *lane, bool known,
                                       const struct assent_committed *committed, int64_t low, int64_t high)
 {
         const char *topic = in->options.topic;
-        const char *mine = in->options.incarnation;
         int64_t next = lane->position.next;
-        if (committed->metadata.size &&
-            (committed->metadata.size != strlen(mine) || memcmp(committed->metadata.data, mine, strlen(mine)) != 0))
-                return fail(in, ASSENT_E_POSITION, TWO_DATABASES, in->options.group, lane->number, topic,
-                            (int)committed->metadata.size, (const char *)committed->metadata.data, mine);
+        if (check_mark(in, lane->number, committed))
+                return in->failed;
         if (!known && (committed->offset > 0 || low > 0)) /* at 0 stands the mark of a first start that wrote nothing else */
                 return fail(in, ASSENT_E_POSITION,
                             "lane %" PRId32 " of %s: this database has no position, but the group has offset %" PRId64
@@ -327,12 +334,7 @@ static enum assent_err look_at_mark(void *context, int32_t number, const struct 
 {
         struct assent_intake *in = context;
         *start = in->lanes[number].cursor;
-        const char *mine = in->options.incarnation;
-        if (committed->metadata.size == 0 || (committed->metadata.size == strlen(mine) &&
-                                              memcmp(committed->metadata.data, mine, strlen(mine)) == 0))
-                return ASSENT_OK;
-        return fail(in, ASSENT_E_POSITION, TWO_DATABASES, in->options.group, number, in->options.topic,
-                    (int)committed->metadata.size, (const char *)committed->metadata.data, mine);
+        return check_mark(in, number, committed);
 }
 
 /* Two new databases that started at one moment both found no mark: the one whose mark was overwritten stops. */
