@@ -11,8 +11,11 @@
 
 struct slot {
         struct assent_uuid txn_id;
-        uint8_t copies; /* begins sent and not rejected; 0: the slot is free */
-        int64_t begun_us;
+        uint8_t copies;   /* begins sent and not rejected; 0: the slot is free */
+        bool measured;    /* not of the warm-up */
+        bool refuse;      /* its abort is asked for */
+        int64_t begun_us; /* as it was scheduled */
+        int64_t sent_us;
 };
 
 struct slots {

@@ -13,11 +13,11 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
-#include "base/histogram.h"
 #include "base/panic.h"
 #include "core/message.h"
 #include "kafka/client.h"
 #include "kafka/topics.h"
+#include "../../producers/load/histogram.h"
 
 #define LANES_MAX 1024
 #define COUNT_MAX 10000000
@@ -52,7 +52,7 @@ struct relay {
         int64_t *begun_us;
         uint64_t begun, begun_max, done;
         int64_t start_us, end_us, start_cpu_us;
-        struct assent_histogram latencies_us;
+        struct histogram latencies_us;
 };
 
 struct role {
@@ -120,7 +120,7 @@ static void client_take(struct role *role, const struct body *body)
         ASSENT_ASSERT(body->type == OUTCOME);
         relay->end_us = assent_clock_us();
         if (body->number >= WARM_COUNT)
-                assent_histogram_record(&relay->latencies_us, relay->end_us - relay->begun_us[body->number]);
+                histogram_record(&relay->latencies_us, relay->end_us - relay->begun_us[body->number]);
         if (++relay->done == WARM_COUNT) {
                 relay->start_us = relay->end_us;
                 relay->start_cpu_us = cpu_us();
@@ -266,8 +266,8 @@ static void report(const struct relay *relay)
         double count = (double)(relay->count - WARM_COUNT), seconds = (double)(relay->end_us - relay->start_us) / 1e6;
         printf("{\"tx_per_s\":%.1f,\"seconds\":%.3f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"cpu_us_per_tx\":%.1f,"
                "\"played\":%" PRIu64 "}\n",
-               count / seconds, seconds, (double)assent_histogram_percentile(&relay->latencies_us, 50) / 1e3,
-               (double)assent_histogram_percentile(&relay->latencies_us, 99) / 1e3,
+               count / seconds, seconds, (double)histogram_percentile(&relay->latencies_us, 50) / 1e3,
+               (double)histogram_percentile(&relay->latencies_us, 99) / 1e3,
                (double)(cpu_us() - relay->start_cpu_us) / count, relay->count);
 }
 
@@ -327,7 +327,6 @@ int main(int argc, char **argv)
         relay.begun_us = calloc(relay.count, sizeof *relay.begun_us);
         if (!relay.votes || !relay.begun_us)
                 die("count", "out of memory");
-        assent_histogram_init(&relay.latencies_us);
         assent_topic_inbox(config, relay.topics[INBOX]);
         assent_topic_outcomes(config, relay.topics[OUTCOMES]);
         assent_topic_commands(config, assent_bytes_of("payment"), relay.topics[COMMANDS]);

@@ -1,9 +1,9 @@
-/* The histogram against exact percentiles of the same values. */
+/* The histogram of the load generator against exact percentiles of the same values. */
 #include <criterion/criterion.h>
 
 #include <stdlib.h>
 
-#include "base/histogram.h"
+#include "../../producers/load/histogram.h"
 
 static uint64_t random_state = 88172645463325252u;
 
@@ -22,33 +22,33 @@ static int by_value(const void *a, const void *b)
         return (x > y) - (x < y);
 }
 
-static struct assent_histogram histogram;
+static struct histogram histogram;
 
 Test(histogram, empty_answers_zero)
 {
-        assent_histogram_init(&histogram);
-        cr_assert_eq(assent_histogram_percentile(&histogram, 99), 0);
+        histogram = (struct histogram){0};
+        cr_assert_eq(histogram_percentile(&histogram, 99), 0);
 }
 
 Test(histogram, small_values_are_exact)
 {
-        assent_histogram_init(&histogram);
+        histogram = (struct histogram){0};
         for (int64_t value = 1; value <= 200; value++)
-                assent_histogram_record(&histogram, value);
-        cr_assert_eq(assent_histogram_percentile(&histogram, 0), 1);
-        cr_assert_eq(assent_histogram_percentile(&histogram, 50), 100);
-        cr_assert_eq(assent_histogram_percentile(&histogram, 50.1), 101);
-        cr_assert_eq(assent_histogram_percentile(&histogram, 99.5), 199);
-        cr_assert_eq(assent_histogram_percentile(&histogram, 100), 200);
+                histogram_record(&histogram, value);
+        cr_assert_eq(histogram_percentile(&histogram, 0), 1);
+        cr_assert_eq(histogram_percentile(&histogram, 50), 100);
+        cr_assert_eq(histogram_percentile(&histogram, 50.1), 101);
+        cr_assert_eq(histogram_percentile(&histogram, 99.5), 199);
+        cr_assert_eq(histogram_percentile(&histogram, 100), 200);
 }
 
 Test(histogram, extremes_have_a_bucket)
 {
-        assent_histogram_init(&histogram);
-        assent_histogram_record(&histogram, INT64_MAX);
-        cr_assert_eq(assent_histogram_percentile(&histogram, 50), INT64_MAX);
-        assent_histogram_record(&histogram, -5); /* counts as 0 */
-        cr_assert_eq(assent_histogram_percentile(&histogram, 50), 0);
+        histogram = (struct histogram){0};
+        histogram_record(&histogram, INT64_MAX);
+        cr_assert_eq(histogram_percentile(&histogram, 50), INT64_MAX);
+        histogram_record(&histogram, -5); /* counts as 0 */
+        cr_assert_eq(histogram_percentile(&histogram, 50), 0);
 }
 
 Test(histogram, every_value_is_reported_within_one_in_128)
@@ -58,10 +58,10 @@ Test(histogram, every_value_is_reported_within_one_in_128)
                         int64_t value = (INT64_C(1) << bit) + near;
                         if (value < 0)
                                 continue;
-                        assent_histogram_init(&histogram);
-                        assent_histogram_record(&histogram, value);
-                        assent_histogram_record(&histogram, INT64_MAX); /* so that max does not correct it */
-                        int64_t told = assent_histogram_percentile(&histogram, 50);
+                        histogram = (struct histogram){0};
+                        histogram_record(&histogram, value);
+                        histogram_record(&histogram, INT64_MAX); /* so that max does not correct it */
+                        int64_t told = histogram_percentile(&histogram, 50);
                         cr_assert_geq(told, value);
                         cr_assert_leq(told - value, value / 128);
                 }
@@ -73,17 +73,17 @@ Test(histogram, percentiles_match_sorted_values)
         enum { COUNT = 50000 };
         static int64_t values[COUNT];
         static const double percents[] = {0, 1, 25, 50, 75, 90, 95, 99, 99.9, 99.99, 100};
-        assent_histogram_init(&histogram);
+        histogram = (struct histogram){0};
         for (int i = 0; i < COUNT; i++) {
                 values[i] = (int64_t)(random_next() >> (20 + random_next() % 40));
-                assent_histogram_record(&histogram, values[i]);
+                histogram_record(&histogram, values[i]);
         }
         qsort(values, COUNT, sizeof *values, by_value);
         for (size_t i = 0; i < sizeof percents / sizeof *percents; i++) {
                 double share = percents[i] * COUNT / 100;
                 size_t rank = (size_t)share + ((double)(size_t)share < share); /* rounded up */
                 int64_t exact = values[rank == 0 ? 0 : rank - 1];
-                int64_t told = assent_histogram_percentile(&histogram, percents[i]);
+                int64_t told = histogram_percentile(&histogram, percents[i]);
                 cr_assert_geq(told, exact, "%g", percents[i]);
                 cr_assert_leq(told - exact, exact / 128, "%g", percents[i]);
         }
