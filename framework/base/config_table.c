@@ -78,6 +78,11 @@ const struct assent_config_key assent_config_keys[] = {
     INT("assent.checkpoint_ms", 250, 10, 60000, "time between two checkpoints of a busy lane"),
     INT("assent.checkpoint_idle_ms", 3600000, 1000, 86400000,
         "time between two checkpoints of an idle lane"),
+    BOOL("assent.standby", "false",
+         "coordinator: evaluate the lanes and publish only while their owner's checkpoints stand still"),
+    INT("assent.takeover_ms", 500, 20, 600000,
+        "coordinator, standing by: how long the owner's checkpoints may stand still while it has "
+        "something to publish"),
     INT("assent.horizon_ms", 3600000, 1000, 31536000000,
         "log time for which a participant or consumer remembers what it did"),
     INT("assent.retry_ms", 100, 1, 60000,

@@ -1,6 +1,6 @@
 /* crash.h: named crash points. Each stands on a durable line, beside the note that says what a crash there means; a test build
- * (ASSENT_TEST_SEAMS) dies there by SIGKILL when ASSENT_CRASH_POINT=name[:count] is set, at the count-th passing. In other
- * builds they are nothing. */
+ * (ASSENT_TEST_SEAMS) dies there by SIGKILL when ASSENT_CRASH_POINT=name[:count] is set, at the count-th passing; the simulator
+ * decides for itself who dies there. In other builds they are nothing. A name is used once: tests list them from the source. */
 #ifndef ASSENT_BASE_CRASH_H
 #define ASSENT_BASE_CRASH_H
 

@@ -95,6 +95,7 @@ struct assent_bus_ops {
         enum assent_err (*seek)(struct assent_bus_consumer *consumer, int32_t lane, int64_t offset);
         enum assent_err (*commit)(struct assent_bus_consumer *consumer, int32_t lane, int64_t offset,
                                   struct assent_bytes metadata, bool wait);
+        enum assent_err (*committed)(struct assent_bus_consumer *consumer, int32_t lane, struct assent_committed *committed);
         bool (*header)(const struct assent_record *record, const char *name, struct assent_bytes *value);
         int64_t (*monotonic_ms)(struct assent_bus *bus);
 };
@@ -129,8 +130,9 @@ static inline int assent_bus_topic(struct assent_bus *bus, const char *name)
 
 /* Whatever waits for the cluster does so for at most five seconds while a program starts, and for one second from the first
  * consume for a group on, so that a loop goes on while the brokers are away. In such a loop, for four seconds after nobody
- * answered, nothing is asked and nothing waited for: lookup, watermarks and offset_for_time return ASSENT_E_BROKER, a commit
- * with `wait` ASSENT_AGAIN, a flush what it can do without waiting. It is asked again at once when the cluster is heard of. */
+ * answered, nothing is asked and nothing waited for: lookup, watermarks, offset_for_time and committed return
+ * ASSENT_E_BROKER, a commit with `wait` ASSENT_AGAIN, a flush what it can do without waiting. It is asked again at once when
+ * the cluster is heard of. */
 
 /* The number of lanes of a topic, from the cluster's full metadata, so that asking never creates it (R18). Blocks.
  * ASSENT_OK, ASSENT_E_NOT_FOUND, ASSENT_E_BROKER. */
@@ -221,6 +223,14 @@ static inline enum assent_err assent_bus_commit(struct assent_bus *bus, struct a
                                                 int64_t offset, struct assent_bytes metadata, bool wait)
 {
         return bus->ops->commit(consumer, lane, offset, metadata, wait);
+}
+
+/* The group's offset of a lane as the broker has it now, whoever committed it. Blocks. The metadata is valid until the next call
+ * on this consumer. ASSENT_OK, ASSENT_E_BROKER. */
+static inline enum assent_err assent_bus_committed(struct assent_bus *bus, struct assent_bus_consumer *consumer, int32_t lane,
+                                                   struct assent_committed *committed)
+{
+        return bus->ops->committed(consumer, lane, committed);
 }
 
 /* The last header of that name. False when there is none. */

@@ -41,6 +41,7 @@ struct assent_bus_consumer {
         size_t lanes_count, lanes_max;
         rd_kafka_message_t **messages; /* handed out by the last consume */
         size_t messages_count, messages_max;
+        rd_kafka_topic_partition_list_t *committed; /* lent by the last committed */
         enum assent_err err; /* sticky: this consumer has failed */
 };
 
@@ -49,6 +50,13 @@ static void messages_release(struct assent_bus_consumer *consumer)
         for (size_t i = 0; i < consumer->messages_count; i++)
                 rd_kafka_message_destroy(consumer->messages[i]);
         consumer->messages_count = 0;
+}
+
+static void committed_release(struct assent_bus_consumer *consumer)
+{
+        if (consumer->committed)
+                rd_kafka_topic_partition_list_destroy(consumer->committed);
+        consumer->committed = NULL;
 }
 
 static bool messages_reserve(struct assent_bus_consumer *consumer, size_t count)
@@ -285,6 +293,7 @@ void assent_bus_kafka_consumer_close(struct assent_bus_consumer *consumer)
         struct assent_bus_kafka *bus = consumer->bus;
         ASSENT_ASSERT(!consumer->closing && bus->consumers_count > 0);
         messages_release(consumer); /* one left over would keep the client from ending */
+        committed_release(consumer);
         lanes_drop(consumer, false);
         consumer->closing = true;
         bus->consumers_count--;
@@ -483,6 +492,27 @@ enum assent_err assent_bus_kafka_commit(struct assent_bus_consumer *consumer, in
 out:
         rd_kafka_topic_partition_list_destroy(list);
         return err;
+}
+
+enum assent_err assent_bus_kafka_committed(struct assent_bus_consumer *consumer, int32_t lane,
+                                           struct assent_committed *committed)
+{
+        ASSENT_ASSERT(consumer->grouped);
+        if (!assent_bus_kafka_present(consumer->bus))
+                return ASSENT_E_BROKER;
+        committed_release(consumer);
+        consumer->committed = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_add(consumer->committed, consumer->topic, lane);
+        rd_kafka_resp_err_t err = rd_kafka_committed(consumer->client, consumer->committed, consumer->bus->query_timeout_ms);
+        if (!err)
+                err = found->err;
+        assent_bus_kafka_heard(consumer->bus, err);
+        if (err)
+                return fail(consumer, ASSENT_E_BROKER, "the group's committed offset cannot be read", rd_kafka_err2str(err));
+        *committed = (struct assent_committed){.offset = found->offset >= 0 ? found->offset : -1};
+        if (committed->offset >= 0)
+                committed->metadata = (struct assent_bytes){found->metadata, found->metadata_size};
+        return ASSENT_OK;
 }
 
 bool assent_bus_kafka_header(const struct assent_record *record, const char *name, struct assent_bytes *value)

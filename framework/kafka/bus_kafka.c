@@ -380,6 +380,7 @@ static const struct assent_bus_ops operations = {
     .pause = assent_bus_kafka_pause,
     .seek = assent_bus_kafka_seek,
     .commit = assent_bus_kafka_commit,
+    .committed = assent_bus_kafka_committed,
     .header = assent_bus_kafka_header,
     .monotonic_ms = bus_monotonic_ms,
 };

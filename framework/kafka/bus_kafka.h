@@ -79,6 +79,8 @@ enum assent_err assent_bus_kafka_pause(struct assent_bus_consumer *consumer, int
 enum assent_err assent_bus_kafka_seek(struct assent_bus_consumer *consumer, int32_t lane, int64_t offset);
 enum assent_err assent_bus_kafka_commit(struct assent_bus_consumer *consumer, int32_t lane, int64_t offset,
                                         struct assent_bytes metadata, bool wait);
+enum assent_err assent_bus_kafka_committed(struct assent_bus_consumer *consumer, int32_t lane,
+                                           struct assent_committed *committed);
 bool assent_bus_kafka_header(const struct assent_record *record, const char *name, struct assent_bytes *value);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crash.h"
 #include "base/panic.h"
 #include "codec/codec.h"
 #include "core/ids.h"
@@ -122,6 +123,7 @@ static struct memory *remember(struct assent_client *client, const struct assent
 static void delivered(void *context, const struct assent_report *report)
 {
         struct assent_client *client = context;
+        ASSENT_CRASH_POINT(client_acknowledged); /* the broker holds it, the caller does not know: asked by the same id (C3) */
         if (report->tag == client->waited_tag) {
                 client->waited_done = true;
                 client->waited_err = report->err;
@@ -325,6 +327,7 @@ static enum assent_err seal_and_send(struct assent_client *client, struct assent
         enum assent_err err = assent_codec_encode(client->codec, message, &outgoing.value);
         if (err == ASSENT_OK)
                 err = assent_bus_send(client->bus, &outgoing);
+        ASSENT_CRASH_POINT(client_queued); /* it may arrive or not: sent again under the same id it is one (C1) */
         if (err == ASSENT_E_TOO_LARGE)
                 return fail(client, ASSENT_E_LIMIT,
                             "the record would be larger than this prefix allows: %" PRIu32

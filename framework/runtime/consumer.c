@@ -9,6 +9,7 @@
 
 #include <assent/log.h>
 
+#include "base/crash.h"
 #include "base/hash.h"
 #include "base/panic.h"
 #include "runtime/intake.h"
@@ -110,6 +111,7 @@ static enum assent_err process(void *context, struct assent_intake_lane *lane, c
         enum assent_result result = ASSENT_RESULT_DONE;
         if (first) {
                 result = c->options.handle(c->options.app, assent_store_enter(c->store, lane->position.tau_ms), &delivery);
+                ASSENT_CRASH_POINT(consumer_after_handler); /* dedup row and effect are rolled back together: it runs again */
                 err = assent_store_leave(c->store);
                 if (err)
                         return store_failed(c, err);
@@ -146,6 +148,8 @@ static enum assent_err forget(struct assent_consumer *c)
                                                 FORGET_ROWS_MAX, &count);
                 if (err)
                         return store_failed(c, err);
+                if (count)
+                        ASSENT_CRASH_POINT(consumer_forgetting); /* rolled back: forgotten a second later */
                 c->forgotten += count;
         }
         err = assent_intake_finish(c->intake);
@@ -188,6 +192,7 @@ static enum assent_err run_setup(struct assent_consumer *c)
                         return fail(c, said, "the setup callback failed: %s", assent_err_text(said));
         }
         err = assent_store_commit(c->store);
+        ASSENT_CRASH_POINT(consumer_after_setup); /* the database belongs to the group; no lane has a mark or position */
         return err ? store_failed(c, err) : ASSENT_OK;
 }
 

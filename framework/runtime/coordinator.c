@@ -1,5 +1,6 @@
 /* coordinator.c: the coordinator's loop: poll → decode → step → publish → checkpoint. It owns no database; what it knows it
- * replays (R12, R13). Several may run at once: what they publish is the same.
+ * replays (R12, R13). Several may run at once: what they publish is the same. A standby (R19) is one that keeps back what it
+ * would publish for as long as the owner's checkpoints move.
  *
  * Order is law here: emissions of a record are queued in the core's order; a checkpoint with next offset N is committed only
  * when everything emitted before N is acknowledged (R12), so a crash at any line repeats messages, with the same ids and
@@ -23,6 +24,7 @@
 #include "core/narrate.h"
 #include "kafka/topics.h"
 #include "runtime/checkpoint.h"
+#include "runtime/held.h"
 #include "runtime/lane_list.h"
 #include "runtime/outbound.h"
 #include "runtime/service.h"
@@ -41,6 +43,9 @@
 #define ELECTION_TRIES   10 /* a log end below N is looked at so often, ELECTION_WAIT_MS apart (R13) */
 #define ELECTION_WAIT_MS 300
 #define LOG_LINES_MAX    10 /* a second and verdict */
+#define HELD_BYTES_MAX   ((size_t)256 << 20) /* of a standby's lane; beyond it, it acts */
+#define LOOKS            5 /* at the owner's checkpoint, in takeover_ms */
+#define STANDBY_COMMIT_MS 1000
 
 /* A possible replay start: τ was tau_ms before the record at `offset` (R12). */
 struct sample {
@@ -65,6 +70,12 @@ struct lane {
         bool has_candidate;
         int64_t committed_next, committed_ms, candidate_ms;
         int64_t tick_after_ms; /* no TICK before */
+        /* A standby's (R19). */
+        struct assent_held kept; /* emissions, from the owner's newest N on */
+        bool acting;             /* the owner stands still: emissions are published */
+        int64_t owner_next;      /* the owner's N, as seen last; -1: none yet */
+        int64_t look_ms;         /* when next to look at it */
+        int64_t still_ms;        /* since when it stands still with something to publish */
         int64_t log_state[ASSENT_VERDICT_COUNT][2];
 };
 
@@ -109,7 +120,9 @@ struct assent_coordinator {
         size_t batch_max;
         int64_t checkpoint_ms, checkpoint_idle_ms;
         uint64_t in_flight_soft, in_flight_max;
-        bool embedded;
+        bool embedded, standby;
+        int64_t takeover_ms;
+        struct assent_codec *kept_codec; /* lends what was kept while the others are in use */
         struct service services[SERVICES_MAX], absent[ABSENT_MAX];
         size_t services_count, absent_next;
         struct cancel *cancels;
@@ -262,13 +275,10 @@ static void undeliverable(struct lane *lane, const struct assent_message *comman
                 cancel_later(c, lane->number, &command->txn_id, "UNDELIVERABLE");
 }
 
-/* The core's emissions, in its order. */
-static void emit(void *context, const struct assent_message *message)
+/* Publishes one emission that follows from the record at `source`. */
+static void publish(struct lane *lane, int64_t source, const struct assent_message *message)
 {
-        struct lane *lane = context;
         struct assent_coordinator *c = lane->owner;
-        if (lane->stepping < lane->emit_from || c->failed)
-                return;
         int topic = c->outcomes_topic;
         if (message->type == ASSENT_COMMAND) {
                 const struct service *service = find_service(c, message->body.command.service);
@@ -281,16 +291,65 @@ static void emit(void *context, const struct assent_message *message)
                         return;
                 }
         }
-        uint64_t sequence = assent_tracker_add(&lane->sent, lane->stepping);
+        uint64_t sequence = assent_tracker_add(&lane->sent, source);
         enum assent_err err =
                 send_message(c, topic, lane->number, assent_tag(ASSENT_TAG_TRACKED, lane->number, sequence), message);
         if (err == ASSENT_E_TOO_LARGE && message->type == ASSENT_COMMAND) {
                 assent_tracker_ack(&lane->sent, sequence);
                 undeliverable(lane, message, "larger than the topic takes");
         } else if (err) {
-                fail(c, err, "publishing for offset %" PRId64 " of lane %" PRId32 " of %s: %s", lane->stepping, lane->number,
-                     c->inbox, assent_bus_errmsg(c->bus));
+                fail(c, err, "publishing for offset %" PRId64 " of lane %" PRId32 " of %s: %s", source, lane->number, c->inbox,
+                     assent_bus_errmsg(c->bus));
         }
+        ASSENT_CRASH_POINT(coordinator_between_emissions); /* the record's others are not queued: all go out again */
+}
+
+/* R19: from its newest N on, whatever the owner did not publish; and from now on everything, until it moves again. */
+static void act(struct lane *lane, int64_t now)
+{
+        struct assent_coordinator *c = lane->owner;
+        int64_t source;
+        struct assent_bytes bytes;
+        assent_log(ASSENT_LOG_WARN, "the owner stands still: acting for it", ASSENT_INT("lane", lane->number),
+                   ASSENT_INT("from", lane->emit_from), ASSENT_INT("emissions", lane->kept.count),
+                   ASSENT_INT("still_ms", now - lane->still_ms));
+        lane->acting = true;
+        while (!c->failed && assent_held_first(&lane->kept, &source, &bytes)) {
+                struct assent_message message;
+                bool decoded = assent_codec_decode(c->kept_codec, bytes, &message) == ASSENT_DECODE_NONE;
+                ASSENT_ASSERT(decoded); /* we wrote it */
+                publish(lane, source, &message);
+                assent_held_drop(&lane->kept);
+        }
+}
+
+static void keep(struct lane *lane, const struct assent_message *message)
+{
+        struct assent_coordinator *c = lane->owner;
+        struct assent_bytes bytes;
+        enum assent_err err = assent_codec_encode(c->codec, message, &bytes);
+        int64_t now = assent_bus_monotonic_ms(c->bus);
+        if (lane->kept.count == 0)
+                lane->still_ms = now;
+        if (err)
+                fail(c, err, "encoding an emission of lane %" PRId32 ": %s", lane->number, assent_err_text(err));
+        else if (!assent_held_add(&lane->kept, lane->stepping, bytes)) {
+                act(lane, now); /* it may do so at any time */
+                publish(lane, lane->stepping, message);
+        }
+}
+
+/* The core's emissions, in its order. */
+static void emit(void *context, const struct assent_message *message)
+{
+        struct lane *lane = context;
+        struct assent_coordinator *c = lane->owner;
+        if (lane->stepping < lane->emit_from || c->failed)
+                return;
+        if (c->standby && !lane->acting)
+                keep(lane, message);
+        else
+                publish(lane, lane->stepping, message);
 }
 
 /* A tracked send was refused for good. It leaves the tracker: what cannot be sent must not hold up the ring. */
@@ -378,6 +437,7 @@ static void send_again(struct assent_coordinator *c, struct refusal *refusal, in
                 .tag = assent_tag(ASSENT_TAG_UNTRACKED, refusal->lane, refusal->sequence)};
         refusal->sent = true;
         refusal->due_ms = now + RESEND_MS;
+        ASSENT_CRASH_POINT(coordinator_before_resend); /* N still waits at its source: a replay emits the decision again */
         enum assent_err err = assent_send(c->bus, &outgoing);
         if (err == ASSENT_E_TOO_LARGE)
                 refusal->sent = false;
@@ -391,6 +451,7 @@ static void send_waiting(struct assent_coordinator *c, int64_t now)
         while (c->cancels && !c->failed) {
                 struct cancel *cancel = c->cancels;
                 c->cancels = cancel->next;
+                ASSENT_CRASH_POINT(coordinator_before_cancel); /* the haste is lost: the transaction ends by votes or by time */
                 append_control(c, cancel->lane, ASSENT_CANCEL, &cancel->txn_id, cancel->reason);
                 free(cancel);
         }
@@ -430,12 +491,13 @@ static void trace(void *context, const struct assent_trace *t)
         struct assent_core_counts counts;
         assent_core_counts(lane->core, &counts);
         uint64_t in_flight = counts.undecided + counts.decided;
+        bool stands_by = c->standby && !lane->acting;
         if (in_flight > c->in_flight_max)
                 fail(c, ASSENT_E_MEMORY,
                      "lane %" PRId32 " of %s has %" PRIu64 " transactions in flight; raise assent.in_flight_max (now %" PRIu64
                      ") on every coordinator, or find out why participants do not answer",
                      lane->number, c->inbox, in_flight, c->in_flight_max);
-        else if (in_flight > c->in_flight_soft)
+        else if (in_flight > c->in_flight_soft && !stands_by)
                 cancel_later(c, lane->number, &t->txn_id, "OVERLOAD");
 }
 
@@ -459,6 +521,9 @@ static enum assent_err lane_begin(struct lane *lane, int64_t start, int64_t tau_
                             options.memory_max, lane->number);
         lane->next = lane->emit_from = start;
         lane->proving = false;
+        assent_held_free(&lane->kept);
+        lane->kept.bytes_max = HELD_BYTES_MAX;
+        lane->acting = false;
         lane->samples[0] = (struct sample){.offset = start, .tau_ms = tau_ms};
         lane->samples_count = 1;
         return ASSENT_OK;
@@ -475,6 +540,7 @@ static enum assent_err prove(struct lane *lane)
                 assent_log(ASSENT_LOG_INFO, "takeover proved", ASSENT_INT("lane", lane->number),
                            ASSENT_INT("offset", lane->emit_from),
                            ASSENT_INT("replayed", lane->emit_from - lane->samples[0].offset), ASSENT_INT("ms", took));
+                ASSENT_CRASH_POINT(coordinator_proved); /* nothing emitted yet: the next owner replays and proves the same */
                 return ASSENT_OK;
         }
         struct assent_lane_list list;
@@ -525,14 +591,15 @@ static enum assent_err check_log(struct lane *lane, int64_t start, int64_t next)
 }
 
 /* A lane that this owner kept: go on from where it stands, silently up to what another owner has done meanwhile. False: it must
- * be replayed, or c->failed says why not. */
+ * be replayed, or c->failed says why not. A replay that was not proved is nothing to go on from: the group may stand at an
+ * older checkpoint by now. */
 static bool lane_resume(struct lane *lane, const struct assent_checkpoint *checkpoint)
 {
         struct assent_coordinator *c = lane->owner;
         int64_t low, high, now = assent_bus_monotonic_ms(c->bus);
-        if (!lane->core || now - lane->revoked_ms > c->settings.window_ms ||
+        if (!lane->core || lane->proving || now - lane->revoked_ms > c->settings.window_ms ||
             assent_bus_watermarks(c->bus, c->inbox, lane->number, &low, &high) || low > lane->next ||
-            (high < lane->next && check_log(lane, low, lane->next)))
+            (high < lane->next && check_log(lane, lane->next, lane->next)))
                 return false;
         if (checkpoint && checkpoint->next > lane->next) {
                 lane->emit_from = checkpoint->next;
@@ -595,9 +662,11 @@ static enum assent_err lane_assigned(void *context, int32_t number, const struct
                 }
         }
         c->flush_failed = false;
+        lane->owner_next = has_checkpoint ? checkpoint.next : -1;
         lane->held = !err;
         lane->has_candidate = false;
         lane->tick_after_ms = 0;
+        ASSENT_CRASH_POINT(coordinator_lane_taken); /* only read so far: the next owner finds the same checkpoint */
         *start = lane->next;
         return err;
 }
@@ -658,10 +727,10 @@ static void commit_candidate(struct lane *lane, int64_t now, bool wait)
                         return; /* R18: N waits */
         char text[ASSENT_CHECKPOINT_SIZE_MAX];
         size_t size = assent_checkpoint_format(&lane->candidate, text);
-        ASSENT_CRASH_POINT(coordinator_before_checkpoint);
+        ASSENT_CRASH_POINT(coordinator_before_checkpoint); /* the older one is replayed: more repeats, nothing else */
         enum assent_err err = assent_bus_commit(c->bus, c->consumer, lane->number, lane->candidate.start,
                                                 (struct assent_bytes){text, size}, wait);
-        ASSENT_CRASH_POINT(coordinator_after_checkpoint);
+        ASSENT_CRASH_POINT(coordinator_after_checkpoint); /* handed to the client, there or not: either one is right */
         lane->has_candidate = false;
         if (err)
                 return; /* a rebalance, or fenced: any committed checkpoint is right, the next one will do */
@@ -669,16 +738,19 @@ static void commit_candidate(struct lane *lane, int64_t now, bool wait)
         lane->committed_ms = now;
 }
 
+/* A standby that acts commits too, more seldom: the brokers refuse it while the group has a living member. */
 static void checkpoint_lane(struct lane *lane, int64_t now)
 {
         struct assent_coordinator *c = lane->owner;
+        if (c->standby && !lane->acting)
+                return;
         bool moved = lane->next != lane->committed_next && lane->next > 0;
         bool idle = lane->committed_next >= 0 && now - lane->committed_ms >= c->checkpoint_idle_ms;
         if (!lane->has_candidate && lane->next >= lane->emit_from && !lane->proving && (moved || idle) &&
-            now - lane->candidate_ms >= c->checkpoint_ms)
+            now - lane->candidate_ms >= (c->standby ? STANDBY_COMMIT_MS : c->checkpoint_ms))
                 take_candidate(lane, now);
         if (lane->has_candidate)
-                commit_candidate(lane, now, false);
+                commit_candidate(lane, now, c->standby);
 }
 
 static void lane_revoked(void *context, int32_t number, bool lost)
@@ -688,11 +760,12 @@ static void lane_revoked(void *context, int32_t number, bool lost)
         if (!lane->held)
                 return;
         lane->revoked_ms = assent_bus_monotonic_ms(c->bus);
-        if (!lost && !c->failed && !lane->proving && lane->next >= lane->emit_from) {
+        if (!lost && !c->failed && !lane->proving && lane->next >= lane->emit_from && (!c->standby || lane->acting)) {
                 bool pending = assent_tracker_low(&lane->sent, INT64_MAX) != INT64_MAX;
                 if (pending && !c->flush_failed)
                         c->flush_failed = assent_bus_flush(c->bus, FLUSH_MS) != ASSENT_OK;
                 if (lane->next != lane->committed_next && lane->next > 0) {
+                        ASSENT_CRASH_POINT(coordinator_before_last_checkpoint); /* the next owner replays from the older one */
                         take_candidate(lane, lane->revoked_ms);
                         commit_candidate(lane, lane->revoked_ms, true);
                 }
@@ -704,13 +777,15 @@ static void lane_revoked(void *context, int32_t number, bool lost)
 
 /* ---- ticks (R14) ---- */
 
-/* Milliseconds until the lane's next deadline by this owner's estimate of log time; INT64_MAX without one. */
+/* Milliseconds until the lane's next deadline by this owner's estimate of log time; INT64_MAX without one. A standby leaves the
+ * owner time to say it. */
 static int64_t deadline_in(const struct lane *lane, int64_t now)
 {
         int64_t deadline;
         if (lane->next < lane->emit_from || !assent_core_deadline(lane->core, &deadline))
                 return INT64_MAX;
-        return deadline + 1 - assent_core_tau(lane->core) - (now - lane->last_record_ms);
+        return deadline + 1 - assent_core_tau(lane->core) - (now - lane->last_record_ms) +
+               (lane->owner->standby && !lane->acting ? lane->owner->takeover_ms : 0);
 }
 
 /* An owner that lags must not time out what it has not read: the record in question may be the missing vote. */
@@ -729,7 +804,52 @@ static enum assent_err tick_lane(struct lane *lane, int64_t now)
                 return ASSENT_OK;
         }
         lane->tick_after_ms = asked_ms + TICK_RETRY_MS;
+        ASSENT_CRASH_POINT(coordinator_before_tick); /* the next owner's estimate starts at τ: the deadline is noticed later */
         return append_control(c, lane->number, ASSENT_TICK, NULL, NULL);
+}
+
+/* ---- standing by (R19) ---- */
+
+/* The owner has a newer checkpoint: what follows from records below its N stands in the topics. */
+static void owner_moved(struct lane *lane, const struct assent_checkpoint *checkpoint, int64_t now)
+{
+        int64_t source;
+        struct assent_bytes bytes;
+        if (lane->acting)
+                assent_log(ASSENT_LOG_WARN, "the owner moves again: standing by", ASSENT_INT("lane", lane->number),
+                           ASSENT_INT("offset", checkpoint->next));
+        lane->acting = lane->has_candidate = false;
+        lane->owner_next = checkpoint->next;
+        lane->still_ms = now;
+        while (assent_held_first(&lane->kept, &source, &bytes) && source < checkpoint->next)
+                assent_held_drop(&lane->kept);
+        if (checkpoint->next > lane->next) { /* it is ahead; there both must agree */
+                lane->emit_from = checkpoint->next;
+                lane->proof = checkpoint->digest;
+                lane->proving = true;
+        }
+}
+
+/* Whether it matters where the owner stands. */
+static bool must_look(const struct lane *lane)
+{
+        return lane->kept.count > 0 || lane->acting;
+}
+
+static void look(struct lane *lane, int64_t now)
+{
+        struct assent_coordinator *c = lane->owner;
+        struct assent_committed committed;
+        struct assent_checkpoint checkpoint;
+        lane->look_ms = now + c->takeover_ms / LOOKS;
+        if (assent_bus_committed(c->bus, c->consumer, lane->number, &committed))
+                return; /* nobody can tell whether it stands still */
+        now = assent_bus_monotonic_ms(c->bus);
+        if (committed.offset >= 0 && assent_checkpoint_parse(committed.metadata, committed.offset, &checkpoint) &&
+            checkpoint.next != lane->owner_next && !(lane->acting && checkpoint.next == lane->committed_next))
+                owner_moved(lane, &checkpoint, now);
+        else if (!lane->acting && now - lane->still_ms >= c->takeover_ms)
+                act(lane, now);
 }
 
 /* ---- the loop ---- */
@@ -742,6 +862,7 @@ static void note_verdict(struct lane *lane, const struct assent_record *record, 
         case ASSENT_V_FORGED:
         case ASSENT_V_FOREIGN:
                 assent_dead_letter(c->bus, c->dead_letters_topic, c->inbox, record, why);
+                ASSENT_CRASH_POINT(coordinator_after_dead_letter); /* read again from N, it is copied a second time */
                 break;
         case ASSENT_V_CONFLICT:
         case ASSENT_V_MISROUTED:
@@ -779,7 +900,9 @@ static enum assent_err apply(struct lane *lane, const struct assent_record *reco
                             "lane %" PRId32 " of %s: the state no longer fits; raise assent.memory_bytes_max (now %" PRId64
                             ") or lower assent.in_flight_soft",
                             lane->number, c->inbox, assent_config_int(c->config, "assent.memory_bytes_max"));
-        ASSENT_CRASH_POINT(coordinator_after_step);
+        if (record->offset < lane->emit_from)
+                ASSENT_CRASH_POINT(coordinator_replaying); /* nothing below N is emitted: replayed once more */
+        ASSENT_CRASH_POINT(coordinator_after_step); /* emissions queued, perhaps sent, no checkpoint: they are emitted again */
         if (c->failed)
                 return c->failed;
         if (verdict == ASSENT_V_MALFORMED && !fault && message.type == ASSENT_CONTROL &&
@@ -789,7 +912,7 @@ static enum assent_err apply(struct lane *lane, const struct assent_record *reco
                             "build (rules=%d schema=%d) can follow; use the build that the prefix was made with",
                             lane->number, c->inbox, record->offset, (int)message.body.control.settings.size,
                             (const char *)message.body.control.settings.data, ASSENT_RULES_VERSION, ASSENT_SCHEMA_VERSION);
-        if (record->offset >= lane->emit_from)
+        if (record->offset >= lane->emit_from && (!c->standby || lane->acting))
                 note_verdict(lane, record, verdict, fault ? assent_decode_fault_name(fault) : assent_verdict_name(verdict));
         lane->next = record->offset + 1;
         lane->last_record_ms = assent_bus_monotonic_ms(c->bus);
@@ -807,8 +930,10 @@ static int wait_ms(const struct assent_coordinator *c, int timeout_ms)
                 const struct lane *lane = &c->lanes[i];
                 if (!lane->held)
                         continue;
-                if (lane->next != lane->committed_next && wait > c->checkpoint_ms)
+                if (lane->next != lane->committed_next && wait > c->checkpoint_ms && !c->standby)
                         wait = c->checkpoint_ms;
+                if (must_look(lane) && wait > lane->look_ms - now)
+                        wait = lane->look_ms > now ? lane->look_ms - now : 0;
                 int64_t tick = deadline_in(lane, now);
                 if (tick < lane->tick_after_ms - now)
                         tick = lane->tick_after_ms - now;
@@ -826,6 +951,8 @@ static enum assent_err housekeeping(struct assent_coordinator *c)
         for (int32_t i = 0; i < c->lanes_count && !c->failed; i++) {
                 struct lane *lane = &c->lanes[i];
                 if (lane->held) {
+                        if (must_look(lane) && lane->look_ms <= now)
+                                look(lane, now);
                         checkpoint_lane(lane, now);
                         tick_lane(lane, now);
                 } else if (lane->core && now - lane->revoked_ms > c->settings.window_ms) {
@@ -859,7 +986,9 @@ static enum assent_err take_lanes(struct assent_coordinator *c)
         assent_group_coordinator(c->config, group);
         struct assent_lane_list list;
         const char *wrong = assent_lane_list_parse(assent_config_get(c->config, "assent.lanes"),
-                                                   c->embedded ? "all" : "subscribe", c->lanes_count, &list);
+                                                   c->embedded || c->standby ? "all" : "subscribe", c->lanes_count, &list);
+        if (!wrong && c->standby && list.subscribe)
+                wrong = "assent.lanes=subscribe would make a standby an owner (R19): say \"all\", or which it stands by for";
         if (wrong)
                 return fail(c, ASSENT_E_CONFIG, "%s", wrong);
         const struct assent_bus_consumer_options options = {
@@ -906,6 +1035,8 @@ static enum assent_err open_all(struct assent_coordinator *c)
         if (wrong)
                 return fail(c, ASSENT_E_CONFIG, "%s", wrong);
         c->embedded = strcmp(assent_config_get(c->config, "assent.broker"), "embedded") == 0;
+        c->standby = assent_config_bool(c->config, "assent.standby");
+        c->takeover_ms = assent_config_int(c->config, "assent.takeover_ms");
         c->batch_max = (size_t)assent_config_int(c->config, "assent.batch_max");
         c->checkpoint_ms = assent_config_int(c->config, "assent.checkpoint_ms");
         c->checkpoint_idle_ms = assent_config_int(c->config, "assent.checkpoint_idle_ms");
@@ -920,9 +1051,10 @@ static enum assent_err open_all(struct assent_coordinator *c)
                             c->settings.lanes);
         c->codec = assent_codec_open(c->settings.record_bytes_max);
         c->peek = assent_codec_open(c->settings.record_bytes_max);
+        c->kept_codec = assent_codec_open(c->settings.record_bytes_max);
         c->records = calloc(c->batch_max, sizeof *c->records);
         c->lanes = calloc((size_t)c->lanes_count, sizeof *c->lanes);
-        if (!c->codec || !c->peek || !c->records || !c->lanes)
+        if (!c->codec || !c->peek || !c->kept_codec || !c->records || !c->lanes)
                 return fail(c, ASSENT_E_MEMORY, "out of memory");
         for (int32_t i = 0; i < c->lanes_count; i++) {
                 c->lanes[i].owner = c;
@@ -998,8 +1130,10 @@ void assent_coordinator_close(struct assent_coordinator *c)
         for (int32_t i = 0; c->lanes && i < c->lanes_count; i++)
                 assent_core_close(c->lanes[i].core);
         assent_bus_close(c->bus);
-        for (int32_t i = 0; c->lanes && i < c->lanes_count; i++)
+        for (int32_t i = 0; c->lanes && i < c->lanes_count; i++) {
                 assent_tracker_free(&c->lanes[i].sent);
+                assent_held_free(&c->lanes[i].kept);
+        }
         while (c->cancels) {
                 struct cancel *cancel = c->cancels;
                 c->cancels = cancel->next;
@@ -1012,6 +1146,7 @@ void assent_coordinator_close(struct assent_coordinator *c)
         }
         assent_codec_close(c->codec);
         assent_codec_close(c->peek);
+        assent_codec_close(c->kept_codec);
         free(c->records);
         free(c->lanes);
         free(c);

@@ -178,6 +178,7 @@ static enum assent_err publish(struct assent_intake *in)
                                                          .value = {in->bytes.data + queued->at, queued->size},
                                                          .tag = queued->tag};
                 err = assent_send(in->options.bus, &outgoing);
+                ASSENT_CRASH_POINT(participant_between_answers); /* the others have not been sent: all are sent again */
         }
         in->queue_count = 0;
         assent_buffer_clear(&in->bytes);
@@ -207,10 +208,10 @@ static void move_cursors(struct assent_intake *in, bool wait)
                 lane->cursor = assent_tracker_low(&lane->sent, lane->read_next);
                 if (!due || lane->cursor <= lane->committed || lane->mine < 0)
                         continue;
-                ASSENT_CRASH_POINT(participant_before_offset_commit);
+                ASSENT_CRASH_POINT(participant_before_offset_commit); /* resent from the older offset, or the position row's */
                 assent_bus_commit(in->options.bus, in->consumer, i, lane->cursor, assent_bytes_of(in->options.incarnation),
                                   wait);
-                ASSENT_CRASH_POINT(participant_after_offset_commit);
+                ASSENT_CRASH_POINT(participant_after_offset_commit); /* handed to the client: the greater of the two counts */
                 lane->committed = lane->cursor;
         }
         if (due)
@@ -254,7 +255,7 @@ enum assent_err assent_intake_finish(struct assent_intake *in)
                 lane->dirty = false;
         }
         err = publish(in);
-        ASSENT_CRASH_POINT(participant_after_publish);
+        ASSENT_CRASH_POINT(participant_after_publish); /* queued, perhaps sent: read again from the cursor and sent again */
         return err;
 }
 
@@ -327,6 +328,7 @@ static void put_marks(struct assent_intake *in)
                                                         assent_bytes_of(in->options.incarnation), true);
                 if (!err)
                         lane->committed = lane->cursor;
+                ASSENT_CRASH_POINT(participant_after_mark); /* some lanes carry this database's mark: it finds its own again */
         }
 }
 
@@ -393,6 +395,7 @@ void assent_intake_drain(struct assent_intake *in, int timeout_ms)
 {
         if (in->failed)
                 return;
+        ASSENT_CRASH_POINT(participant_draining); /* as a crash at work: nothing rests on the drain */
         if (assent_bus_flush(in->options.bus, timeout_ms) == ASSENT_OK)
                 move_cursors(in, true);
 }

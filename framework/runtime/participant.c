@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <assent/log.h>
 
+#include "base/crash.h"
 #include "base/panic.h"
 #include "codec/codec.h"
 #include "core/ids.h"
@@ -30,6 +32,8 @@
 #define GRACE_LEAST_MS     200   /* between an INQUIRE and the evaluation */
 #define SILENCE_MS         2000
 #define DUE_MAX            1000  /* open branches looked at in one turn */
+#define ELECTION_TRIES     10 /* a lane without settings is looked at so often, ELECTION_WAIT_MS apart */
+#define ELECTION_WAIT_MS   300
 #define LOG_LINES_MAX      10 /* a second and verdict */
 
 /* An acknowledged answer whose *unpublished* mark can go (P2). */
@@ -276,6 +280,7 @@ static enum assent_err run_handler(struct assent_participant *p, struct handling
         if (err)
                 return store_failed(p, err);
         int returned = call_handler(p, action, assent_store_enter(p->store, tau_ms), &branch);
+        ASSENT_CRASH_POINT(participant_after_handler); /* its effect is rolled back with the batch: it runs again */
         err = assent_store_leave(p->store);
         if (err)
                 return store_failed(p, err);
@@ -330,9 +335,12 @@ static enum assent_err carry_out(struct assent_participant *p, struct handling *
                                                .offset = h->offset,
                                                .record = h->record};
                 err = assent_store_park(p->store, &parked);
+                ASSENT_CRASH_POINT(participant_after_park); /* rolled back: the record is read and parked again */
         }
-        if (!err && parked_source && action != ASSENT_QUEUE)
+        if (!err && parked_source && action != ASSENT_QUEUE) {
                 err = assent_store_unpark(p->store, h->sequence);
+                ASSENT_CRASH_POINT(participant_after_unpark); /* rolled back: it is parked still, and due at start */
+        }
         if (err)
                 return store_failed(p, err);
         if (action == ASSENT_FREEZE)
@@ -375,6 +383,7 @@ static enum assent_err reject(struct assent_participant *p, const struct assent_
         count(p, verdict, record->lane, record->offset, &none);
         if (!redelivered)
                 assent_dead_letter(p->bus, p->dead_letters_topic, p->commands, record, why);
+        ASSENT_CRASH_POINT(participant_after_dead_letter); /* the position has not moved: it is copied a second time */
         return ASSENT_OK;
 }
 
@@ -440,6 +449,7 @@ static enum assent_err clear_marks(struct assent_participant *p)
                 row.slots[p->marks[i].slot].unpublished = false;
                 if (!err)
                         err = assent_store_branch_put(p->store, &row);
+                ASSENT_CRASH_POINT(participant_mark_cleared); /* rolled back: the answer is sent once more at start */
                 if (err)
                         return store_failed(p, err);
                 err = track(p, &row);
@@ -504,7 +514,9 @@ static enum assent_err inquire(struct assent_participant *p, struct assent_open_
                                                  .tag = assent_tag(ASSENT_TAG_OTHER, entry->lane, 0)};
         entry->inquire_offset = -1;
         p->inquired++;
+        ASSENT_CRASH_POINT(participant_before_inquire); /* in doubt still: found so at start, and asked after the grace */
         err = assent_send(p->bus, &outgoing);
+        ASSENT_CRASH_POINT(participant_after_inquire); /* the same; asked once more under the same id */
         assent_log(ASSENT_LOG_INFO, "in doubt, asking the log", ASSENT_UUID("txn", &entry->txn_id),
                    ASSENT_INT("branch", entry->branch), ASSENT_INT("attempt", entry->attempt));
         return err ? fail(p, err, "asking about a transaction: %s", assent_bus_errmsg(p->bus)) : ASSENT_OK;
@@ -515,6 +527,8 @@ static enum assent_err apply_decisions(struct assent_participant *p, const struc
 {
         struct assent_intake_lane *lane = assent_intake_lane(p->intake, number);
         enum assent_err err = decisions->count ? need_tx(p) : ASSENT_OK;
+        if (decisions->count)
+                ASSENT_CRASH_POINT(participant_before_decision); /* nothing was applied: it asks and finds it again */
         for (size_t i = 0; i < decisions->count && !err; i++) {
                 struct handling h = {
                         .command = &decisions->commands[i], .source = ASSENT_FROM_EVALUATION, .offset = -1};
@@ -563,6 +577,7 @@ static enum assent_err commit_cut_off(struct assent_participant *p, const struct
         struct handling h = {.command = &command, .source = ASSENT_FROM_CUT_OFF, .offset = -1};
         assent_log(ASSENT_LOG_WARN, "cut off from the broker in PRE_COMMITTED: committing (pre_commit_cut_off=commit)",
                    ASSENT_UUID("txn", &row.txn_id), ASSENT_INT("branch", row.branch));
+        ASSENT_CRASH_POINT(participant_before_cut_off_commit); /* PRE_COMMITTED still: COMMIT by the lane, or by P7 again */
         return handle(p, &h, lane->position.tau_ms);
 }
 
@@ -692,8 +707,10 @@ static enum assent_err forget(struct assent_participant *p)
         enum assent_err err = assent_store_branch_scan(p->store, -1, &p->forget_from, FORGET_ROWS_MAX, consider, f);
         if (!err && f->count)
                 err = need_tx(p);
-        for (size_t i = 0; i < f->count && !err; i++)
+        for (size_t i = 0; i < f->count && !err; i++) {
                 err = assent_store_branch_delete(p->store, &f->keys[i].txn_id, f->keys[i].branch);
+                ASSENT_CRASH_POINT(participant_forgetting); /* rolled back: the next pass finds the rows again */
+        }
         p->forgotten += f->count;
         p->forget_from = f->last;
         if (f->young || f->seen < FORGET_ROWS_MAX) { /* the pass is over */
@@ -759,10 +776,14 @@ static enum assent_err verify_settings(struct assent_participant *p)
                 return ASSENT_OK; /* compared by check_identity */
         for (int32_t lane = 0; lane < (int32_t)p->report.lanes; lane++) {
                 struct assent_settings settings;
-                int64_t log_start;
+                int64_t log_start = 0;
                 char why[ASSENT_LANES_ERRMSG_SIZE_MAX];
-                enum assent_err err =
-                        assent_lane_settings(p->bus, p->codec, p->options.config, lane, &settings, &log_start, why);
+                enum assent_err err = ASSENT_E_NOT_FOUND;
+                for (int tries = 0; tries < ELECTION_TRIES && err == ASSENT_E_NOT_FOUND && log_start == 0; tries++) {
+                        if (tries) /* a new leader may show an old end for a moment */
+                                usleep(ELECTION_WAIT_MS * 1000);
+                        err = assent_lane_settings(p->bus, p->codec, p->options.config, lane, &settings, &log_start, why);
+                }
                 if (!err && !assent_settings_agree(&p->settings, &settings, why, sizeof why))
                         err = ASSENT_E_SETTINGS;
                 if (err)
@@ -809,6 +830,7 @@ static enum assent_err write_identity(struct assent_participant *p)
                 return err;
         }
         err = assent_store_commit(p->store);
+        ASSENT_CRASH_POINT(participant_after_identity); /* the database is the service's; no lane has a mark or position */
         return err ? store_failed(p, err) : ASSENT_OK;
 }
 
@@ -878,6 +900,7 @@ static enum assent_err take_lanes(struct assent_participant *p)
                 if (err && !p->failed)
                         store_failed(p, err);
         }
+        ASSENT_CRASH_POINT(participant_reopened); /* what was open is found again, with its unpublished answers */
         if (!p->failed)
                 need_tx(p);
         return p->failed ? p->failed : end_tx(p); /* sends what reopen queued */

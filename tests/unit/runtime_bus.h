@@ -321,6 +321,14 @@ static enum assent_err broker_commit(struct assent_bus_consumer *consumer, int32
         return ASSENT_OK;
 }
 
+static enum assent_err broker_committed(struct assent_bus_consumer *consumer, int32_t lane, struct assent_committed *committed)
+{
+        const struct broker_commit *commit = &consumer->group->commit;
+        (void)lane;
+        *committed = (struct assent_committed){commit->offset, {commit->metadata, commit->size}};
+        return ASSENT_OK;
+}
+
 static int64_t broker_monotonic_ms(struct assent_bus *bus)
 {
         (void)bus;
@@ -344,6 +352,7 @@ enum assent_err broker_bus_open(const struct assent_bus_options *options, struct
                                                   .pause = broker_pause,
                                                   .seek = broker_seek,
                                                   .commit = broker_commit,
+                                                  .committed = broker_committed,
                                                   .monotonic_ms = broker_monotonic_ms};
         broker.bus.ops = &ops;
         broker.delivered = options->delivered;
