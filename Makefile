@@ -1,7 +1,7 @@
 # assent: `make demo` shows it, `make test` proves it, `make help` lists the rest.
 #
 #   make                 build/release: library, daemons, tools, tests' programs
-#   make FLAVOUR=asan    the same in build/asan, with sanitizers and crash points compiled in (also: coverage)
+#   make FLAVOUR=asan    the same in build/asan, with sanitizers and crash points compiled in (also: coverage, sim)
 #   make V=1             full command lines          WERROR=0   warnings stay warnings
 
 MAKEFLAGS += --no-builtin-rules --no-builtin-variables
@@ -42,6 +42,9 @@ else ifeq ($(FLAVOUR),asan)
 CFLAGS   += -O1 -fsanitize=address,undefined -fno-omit-frame-pointer
 LDFLAGS  += -fsanitize=address,undefined
 DEFINES  += -DASSENT_TEST_SEAMS
+else ifeq ($(FLAVOUR),sim)
+CFLAGS   += -O2
+DEFINES  += -DASSENT_TEST_SEAMS
 else ifeq ($(FLAVOUR),coverage)
 CFLAGS   += -O0 --coverage
 LDFLAGS  += --coverage
@@ -51,10 +54,11 @@ CFLAGS   += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recove
             -Wno-gnu-statement-expression
 LDFLAGS  += -fsanitize=fuzzer,address,undefined
 else
-$(error FLAVOUR=$(FLAVOUR): there are release, asan, coverage and fuzz)
+$(error FLAVOUR=$(FLAVOUR): there are release, asan, sim, coverage and fuzz)
 endif
 
 PACKAGES := rdkafka avro-c uuid sqlite3 jansson
+comma    := ,
 present   = $(foreach package,$(1),$(shell $(PKG_CONFIG) --exists $(package) 2>/dev/null && echo $(package)))
 flags_of  = $(if $(filter $(FOUND),$(2)),$(shell $(PKG_CONFIG) $(1) $(filter $(FOUND),$(2))))
 FOUND    := $(call present,$(PACKAGES) criterion)
@@ -89,13 +93,24 @@ HELPERS  := $(patsubst tests/lib/%.c,$(B)/tests/%,$(wildcard tests/lib/*.c))
 BENCH    := $(patsubst tests/bench/%.c,$(B)/tests/%,$(wildcard tests/bench/*.c))
 FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz_%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_LIB := $(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c))
+# The simulator takes the place of the broker, the disks and the clock by having the linker wrap what the framework calls. Its
+# first four files alone also stand behind the contract suites.
+SIM_LIB  := $(addprefix tests/sim/,world.c kafka.c kafka_group.c disk.c)
+SIM_DISK := tests/sim/disk_test.c
+SIM      := $(filter-out $(SIM_LIB) $(SIM_DISK),$(wildcard tests/sim/*.c)) tests/fuzz/lane_model.c
+SIM_WRAP := $(addprefix -Wl$(comma)--wrap=,assent_bus_kafka_open assent_topics_check assent_crash_point assent_log_write \
+            assent_log_enabled usleep getrandom)
+MATRIX_WRAP := $(addprefix -Wl$(comma)--wrap=,assent_participant_open assent_participant_step assent_send \
+            assent_codec_open assent_codec_close)
+SIM_CONTRACT := $(patsubst tests/contract/%.c,$(B)/tests/contract-sim/%,\
+            $(addprefix tests/contract/,bus_records.c bus_positions.c store_rows.c store_guard.c))
 TESTS    := $(UNIT) $(CONTRACT) $(HELPERS) $(BENCH)
 
 SOURCES  := $(LIBRARY) $(DEVBROKER) $(wildcard consumers/*/*.c producers/*/*.c tests/unit/*.c tests/contract/*.c tests/lib/*.c \
-            tests/bench/*.c tests/fuzz/*.c)
+            tests/bench/*.c tests/fuzz/*.c tests/sim/*.c)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: all library programs tests benches fuzzers deps test check demo up down bench fuzz model coverage install clean format help
+.PHONY: all library programs tests benches fuzzers simulator deps test check demo up down bench fuzz model sim chaos coverage install clean format help
 
 all: library programs tests
 library: $(STATIC) $(if $(filter release,$(FLAVOUR)),$(B)/libassent.so)
@@ -103,6 +118,7 @@ programs: $(PROGRAMS)
 tests: $(TESTS)
 benches: $(BENCH)
 fuzzers: $(FUZZERS)
+simulator: $(B)/tests/simulator $(SIM_CONTRACT) $(B)/tests/contract-sim/disk
 
 help:
 	@echo 'assent: atomic commit over Kafka topics'
@@ -114,8 +130,10 @@ help:
 	@echo '  make check     the quick half: unit tests and tidy checks, no broker'
 	@echo '  make up, down  leave the pipeline running on a real Kafka; stop it'
 	@echo '  make bench     first figures on a real Kafka'
-	@echo '  make fuzz      every fuzz target for SECONDS=60, or TARGET=decode alone'
-	@echo '  make model     the rules as a Promela model, searched by spin (some minutes, up to 7 GB)'
+	@echo '  make sim       1000 simulated worlds, each with its own faults (SEEDS=100000: more; SEED=7: that one, told)'
+	@echo '  make chaos     three real brokers, services and their network fail for SECONDS=60 (SEED=7: as then), then the audit'
+	@echo '  make fuzz      every fuzz target for SECONDS=60, two at a time on two cores, or TARGET=decode alone'
+	@echo '  make model     the rules as a Promela model, searched by spin (some minutes, up to 7 GB; SET=long: an hour)'
 	@echo '  make deps      install missing packages (Debian, Ubuntu), with sudo if not root'
 	@echo '  make install   DESTDIR= PREFIX=$(PREFIX): headers, libraries, assent.pc, programs'
 	@echo '  make coverage  which lines of the framework the unit tests reach'
@@ -157,9 +175,20 @@ fuzz:
 	+$(Q)$(MAKE) --no-print-directory FLAVOUR=fuzz CC=clang fuzzers
 	$(Q)tests/fuzz/fuzz.sh new '$(or $(SECONDS),60)' $(TARGET)
 
+sim:
+	$(Q)tests/lib/install.sh build test
+	+$(Q)$(MAKE) --no-print-directory FLAVOUR=sim build/sim/tests/simulator
+	$(Q)build/sim/tests/simulator $(if $(SEED),--narrate --seed $(SEED),--seeds $(or $(SEEDS),1000))
+
+chaos:
+	$(Q)tests/lib/install.sh build kafka chaos
+	$(Q)tests/broker/kafka.sh install >/dev/null
+	+$(Q)$(MAKE) --no-print-directory library programs
+	$(Q)SECONDS='$(or $(SECONDS),60)' SEED='$(or $(SEED),0)' ASSENT_BUILD='$(CURDIR)/$(B)' tests/chaos/chaos.py
+
 model:
 	$(Q)tests/lib/install.sh build test
-	$(Q)tests/model/check.sh all
+	$(Q)tests/model/check.sh $(or $(SET),all)
 
 coverage:
 	+$(Q)$(MAKE) --no-print-directory FLAVOUR=coverage tests
@@ -192,7 +221,7 @@ keep = $(if $(filter-out $(subst $() ,|,$(strip $(file <$(1)))),$(subst $() ,|,$
 
 # (-Werror changes no object.)
 BUILT_WITH := $(CC) $(filter-out -Werror,$(CFLAGS)) $(DEFINES) $(INSIDE) $(LDFLAGS) $(LIBS)
-ifneq ($(filter-out clean help deps format down demo up bench fuzz model test check coverage,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean help deps format down demo up bench fuzz model sim chaos test check coverage,$(or $(MAKECMDGOALS),all)),)
 $(call keep,$(B)/flags,$(BUILT_WITH))
 $(call keep,$(B)/objects,$(call object,$(LIBRARY)))
 MISSING := $(filter-out $(FOUND),$(PACKAGES) $(if $(filter all tests,$(or $(MAKECMDGOALS),all)),criterion))
@@ -205,7 +234,7 @@ $(B)/flags $(B)/objects:
 	$(file >$(B)/flags,$(strip $(BUILT_WITH)))$(file >$(B)/objects,$(strip $(call object,$(LIBRARY))))@:
 
 $(B)/obj/framework/%.o: PATHS := $(INSIDE)
-$(B)/obj/tests/%.o:     PATHS := $(INSIDE) $(call flags_of,--cflags,criterion)
+$(B)/obj/tests/%.o:     PATHS := $(INSIDE) -Itests $(call flags_of,--cflags,criterion)
 $(B)/obj/consumers/%.o: PATHS := $(OUTSIDE)
 $(B)/obj/producers/%.o: PATHS := $(OUTSIDE)
 
@@ -269,4 +298,28 @@ $(BENCH): $(B)/tests/%: $(B)/obj/tests/bench/%.o $(STATIC)
 	$(call say,LD,$@)
 	$(call link)
 
--include $(patsubst %.o,%.d,$(call object,$(SOURCES)))
+# The names of all crash points, as the source has them.
+$(GEN)/crash_points.inc: $(LIBRARY)
+	$(call say,GEN,$@)
+	@mkdir -p $(@D)
+	$(Q)sed -n 's/.*ASSENT_CRASH_POINT(\([a-z_]*\)).*/X(\1)/p' $^ | LC_ALL=C sort -u > $@
+$(B)/obj/tests/sim/matrix.o: $(GEN)/crash_points.inc
+
+$(B)/tests/simulator: $(call object,$(SIM_LIB) $(SIM)) $(STATIC)
+	$(call say,LD,$@)
+	$(call link,$(SIM_WRAP) $(MATRIX_WRAP))
+
+$(B)/tests/contract-sim/disk: $(call object,$(SIM_DISK) $(SIM_LIB)) $(STATIC)
+	$(call say,LD,$@)
+	$(call link,$(SIM_WRAP) $(CRITERION))
+
+$(B)/obj/contract-sim/%.o: tests/contract/%.c $(B)/flags | $(SCHEMAS)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(DEFINES) -DCONTRACT_SIM $(INSIDE) -Itests $(call flags_of,--cflags,criterion) -MMD -MP -c -o $@ $<
+
+$(SIM_CONTRACT): $(B)/tests/contract-sim/%: $(B)/obj/contract-sim/%.o $(call object,$(SIM_LIB)) $(STATIC)
+	$(call say,LD,$@)
+	$(call link,$(SIM_WRAP) $(CRITERION))
+
+-include $(patsubst %.o,%.d,$(call object,$(SOURCES))) $(wildcard $(B)/obj/contract-sim/*.d)

@@ -3,7 +3,8 @@
 #
 #   tests/run.sh all                          what `make test` runs
 #   tests/run.sh quick                        what `make check` runs: no broker
-#   tests/run.sh STAGE…                       unit asan contract-embedded contract-kafka e2e-embedded e2e-kafka fuzz model tidy
+#   tests/run.sh STAGE…                       unit asan contract-sim sim planted contract-embedded contract-kafka e2e-embedded
+#                                             e2e-kafka chaos fuzz model tidy
 #   ONLY='coord*' tests/run.sh unit           only the programs of these stages whose name matches
 #
 # A skipped test, a test that crashed, one that the plan announced and that never reported, a program that says nothing and
@@ -17,7 +18,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly root=$PWD logs=$PWD/build/test-logs
-readonly all_stages='unit asan contract-embedded contract-kafka e2e-embedded e2e-kafka fuzz model tidy'
+readonly all_stages='unit asan contract-sim sim planted contract-embedded contract-kafka e2e-embedded e2e-kafka chaos fuzz model tidy'
 readonly quick_stages='unit tidy'
 export ASSENT_BUILD=$root/build/release ASSENT_BUILD_SEAMS=$root/build/asan
 unset ASSENT_TEST_BROKERS ASSENT_TEST_BROKER
@@ -238,6 +239,25 @@ stage_asan() {
         done
 }
 
+# What the simulator puts in the place of the broker and of the disks must pass what they pass.
+stage_contract-sim() {
+        local program
+        for program in build/sim/tests/contract-sim/*; do
+                run contract-sim "$(basename "$program")" 120 criterion "$program"
+        done
+}
+
+# Thousands of simulated worlds, each with faults of its own; the worlds with a name; every crash point.
+stage_sim() {
+        run sim seeds 900 tap build/sim/tests/simulator --seeds 10000 --require-all --tap
+        run sim stories 120 tap build/sim/tests/simulator stories
+        run sim matrix 200 tap build/sim/tests/simulator matrix
+        ASAN_OPTIONS=detect_leaks=1 run sim sanitized 300 tap build/asan/tests/simulator --seeds 100 --tap
+}
+
+# Mistakes planted in the framework: the simulator must find each.
+stage_planted() { run planted table 600 tap tests/sim/planted.py; }
+
 # The suites make an embedded broker of their own, test by test, unless they are told of a real one. Those that know of no
 # broker at all (the store's) run once.
 wants_broker() { grep -qE '"contract\.h"|ASSENT_TEST_BROKERS' "$1"; }
@@ -279,17 +299,24 @@ stage_e2e-kafka() {
         e2e_scripts e2e-kafka
 }
 
-# Each target over the kept corpus and some new input, the same every time.
-stage_fuzz() {
-        local source target
-        for source in tests/fuzz/fuzz_*.c; do
-                target=$(basename "$source" .c)
-                run fuzz "$target" 120 tap tests/fuzz/fuzz.sh again "${target#fuzz_}"
-        done
+# Three real brokers of its own, and a minute in which they, what runs on them and the network between fail. First the judge is
+# judged.
+stage_chaos() {
+        run chaos doctored 120 tap tests/chaos/doctored.py
+        mkdir -p "$logs"
+        if timeout -k 10 400 tests/broker/kafka.sh install >"$logs/kafka-install.log" 2>&1 </dev/null; then
+                SEED=${SEED:-1} run chaos minute 300 tap tests/chaos/chaos.py
+        else
+                tail -n 20 "$logs/kafka-install.log"
+                fail chaos 'no real Kafka to run it on (see kafka-install.log)'
+        fi
 }
 
+# Each target over the kept corpus and some new input, the same every time; then a minute of inputs that nobody has seen.
+stage_fuzz() { run fuzz targets 900 tap tests/fuzz/fuzz.sh both 60; }
+
 # The rules searched exhaustively in small set-ups, and mistakes planted in them; `make model` searches the large ones too.
-stage_model() { run model check 200 tap tests/model/check.sh quick; }
+stage_model() { run model check 300 tap tests/model/check.sh quick; }
 
 stage_tidy() {
         local script
@@ -305,7 +332,15 @@ install_all() {
                 fail install 'packages for the build and the tests are missing'
                 finish
         }
-        [[ $* != *-kafka* ]] || tests/lib/install.sh kafka || fail install 'Java or Maven for the real Kafka are missing'
+        [[ $* != *-kafka* && $* != *chaos* ]] || tests/lib/install.sh kafka || fail install 'Java or Maven for the real Kafka are missing'
+        [[ $* != *chaos* ]] || tests/lib/install.sh chaos || fail install 'kcat or ip are missing'
+}
+
+simulator() {
+        "${MAKE:-make}" --no-print-directory "${jobs[@]}" FLAVOUR="$1" "$2" || {
+                fail build "make FLAVOUR=$1 $2"
+                finish
+        }
 }
 
 build_all() {
@@ -322,6 +357,8 @@ build_all() {
                         finish
                 }
         done
+        [[ " $* " != *sim* && $* != *planted* ]] || simulator sim simulator
+        [[ " $* " != *" sim "* ]] || simulator asan build/asan/tests/simulator
         [[ $* != *fuzz* ]] ||
                 "${MAKE:-make}" --no-print-directory "${jobs[@]}" FLAVOUR=fuzz CC=clang fuzzers || {
                 fail build 'make FLAVOUR=fuzz CC=clang fuzzers'

@@ -225,8 +225,8 @@ static inline enum assent_err assent_bus_commit(struct assent_bus *bus, struct a
         return bus->ops->commit(consumer, lane, offset, metadata, wait);
 }
 
-/* The group's offset of a lane as the broker has it now, whoever committed it. Blocks. The metadata is valid until the next call
- * on this consumer. ASSENT_OK, ASSENT_E_BROKER. */
+/* The group's offset of a lane as the broker has it now, whoever committed it. Blocks. The metadata is valid until the next
+ * call on this consumer. ASSENT_OK, ASSENT_E_BROKER. */
 static inline enum assent_err assent_bus_committed(struct assent_bus *bus, struct assent_bus_consumer *consumer, int32_t lane,
                                                    struct assent_committed *committed)
 {

@@ -10,7 +10,8 @@ struct assent_held {
         size_t count;
 };
 
-/* Keeps one; `source` must not fall. False when it would hold more than bytes_max: nothing was kept. Panics when out of memory. */
+/* Keeps one; `source` must not fall. False when it would hold more than bytes_max: nothing was kept. Panics when out of
+ * memory. */
 bool assent_held_add(struct assent_held *held, int64_t source, struct assent_bytes message);
 /* The oldest one, and its size in *message; false when there is none. */
 bool assent_held_first(const struct assent_held *held, int64_t *source, struct assent_bytes *message);

@@ -9,13 +9,16 @@ libs=${ASSENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/assent}/kafka-$version
 usage() {
         cat <<'TEXT'
 usage: kafka.sh install                 download the jars (Maven Central) into the cache; does nothing the second time
+       kafka.sh create DIR [options]    make the files of a cluster, start nothing; prints bootstrap.servers=...
        kafka.sh start DIR [options]     start (or start again) a cluster whose files are in DIR; prints bootstrap.servers=...
        kafka.sh stop DIR                stop its nodes; what they wrote stays in DIR
 
-options of start:
+options of create and start:
   --port P         brokers listen on P, P+1, ...; controllers on the ports above (default: free ports)
   --nodes N        1 (default) or 3; three nodes replicate everything threefold, min.insync.replicas=2
+  --hosts A,B,C    the nodes' addresses, one each (default: all 127.0.0.1)
   --set KEY=VALUE  one more line for server.properties, repeatable (only when DIR is new)
+  --node N         (start) this node alone, of a cluster that was created before
 
 In DIR: node-N.properties, node-N.pid, node-N.log, data-N/. A node that was killed comes back with the next start.
 ASSENT_CACHE names the cache (default ~/.cache/assent), ASSENT_KAFKA_HEAP the heap option of a node (default -Xmx1g).
@@ -72,15 +75,15 @@ node_properties() { # dir node nodes port settings...
         local dir=$1 node=$2 nodes=$3 port=$4 voters='' i
         shift 4
         for ((i = 1; i <= nodes; i++)); do
-                voters+=${voters:+,}$i@127.0.0.1:$((port + nodes + i - 1))
+                voters+=${voters:+,}$i@${hosts[i - 1]}:$((port + nodes + i - 1))
         done
         local isr=$((nodes > 1 ? 2 : 1))
         cat <<TEXT
 process.roles=broker,controller
 node.id=$node
 controller.quorum.voters=$voters
-listeners=PLAINTEXT://127.0.0.1:$((port + node - 1)),CONTROLLER://127.0.0.1:$((port + nodes + node - 1))
-advertised.listeners=PLAINTEXT://127.0.0.1:$((port + node - 1))
+listeners=PLAINTEXT://${hosts[node - 1]}:$((port + node - 1)),CONTROLLER://${hosts[node - 1]}:$((port + nodes + node - 1))
+advertised.listeners=PLAINTEXT://${hosts[node - 1]}:$((port + node - 1))
 controller.listener.names=CONTROLLER
 log.dirs=$dir/data-$node
 auto.create.topics.enable=false
@@ -108,17 +111,25 @@ TEXT
         [ $# = 0 ] || printf '%s\n' "$@"
 }
 
+format() { # dir node cluster-id
+        java -XX:TieredStopAtLevel=1 -cp "$libs/*" "-Dlog4j2.configurationFile=$here/log4j2.properties" \
+                kafka.tools.StorageTool format -t "$3" -c "$1/node-$2.properties" >"$1/node-$2.log" 2>&1
+}
+
 cluster_create() { # dir nodes port settings...
-        local dir=$1 nodes=$2 port=$3 node servers='' id
+        local dir=$1 nodes=$2 port=$3 node servers='' id formats=()
         shift 3
         [ "$port" != 0 ] || port=$(ports_choose $((2 * nodes)))
-        id=$(java -cp "$libs/*" kafka.tools.StorageTool random-uuid 2>/dev/null)
+        id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_')
+        id=A${id:1:21} # 16 bytes, and no `-` in front: as StorageTool random-uuid, without a JVM
         for ((node = 1; node <= nodes; node++)); do
                 node_properties "$dir" "$node" "$nodes" "$port" "$@" >"$dir/node-$node.properties"
-                java -cp "$libs/*" "-Dlog4j2.configurationFile=$here/log4j2.properties" kafka.tools.StorageTool format \
-                        -t "$id" -c "$dir/node-$node.properties" >"$dir/node-$node.log" 2>&1 ||
-                        fail "cannot format $dir/data-$node: $(tail -n 3 "$dir/node-$node.log")"
-                servers+=${servers:+,}127.0.0.1:$((port + node - 1))
+                format "$dir" "$node" "$id" &
+                formats+=($!)
+                servers+=${servers:+,}${hosts[node - 1]}:$((port + node - 1))
+        done
+        for ((node = 1; node <= nodes; node++)); do
+                wait "${formats[node - 1]}" || fail "cannot format $dir/data-$node: $(tail -n 3 "$dir/node-$node.log")"
         done
         echo "bootstrap.servers=$servers" >"$dir/servers.new"
         mv "$dir/servers.new" "$dir/servers"
@@ -160,27 +171,41 @@ nodes_of() { # dir
         done
 }
 
-start() { # dir options...
-        local dir=$1 port=0 nodes=1 node settings=()
-        shift
+options() { # options...
         while [ $# -gt 0 ]; do
                 [ $# -ge 2 ] || fail "$1 takes a value"
                 case $1 in
                 --port) port=$2 ;;
                 --nodes) nodes=$2 ;;
+                --hosts) IFS=, read -r -a hosts <<<"$2" ;;
                 --set) settings+=("$2") ;;
+                --node) only=$2 ;;
                 *) fail "unknown option $1" ;;
                 esac
                 shift 2
         done
         case $nodes in 1 | 3) ;; *) fail "--nodes $nodes: must be 1 or 3" ;; esac
+        [ ${#hosts[@]} -ge "$nodes" ] || fail "--hosts: there are $nodes nodes"
+}
+
+create() { # dir options...
+        local port=0 nodes=1 only='' settings=() hosts=(127.0.0.1 127.0.0.1 127.0.0.1)
+        dir=$1
+        shift
+        options "$@"
         need java default-jre-headless
         install
         mkdir -p "$dir"
         dir=$(cd "$dir" && pwd)
         [ -f "$dir/servers" ] || cluster_create "$dir" "$nodes" "$port" ${settings[@]+"${settings[@]}"}
-        for node in $(nodes_of "$dir"); do node_start "$dir" "$node"; done
-        for node in $(nodes_of "$dir"); do node_wait "$dir" "$node"; done
+        started=${only:-$(nodes_of "$dir")}
+}
+
+start() { # dir options...
+        local dir started node
+        create "$@"
+        for node in $started; do node_start "$dir" "$node"; done
+        for node in $started; do node_wait "$dir" "$node"; done
         cat "$dir/servers"
 }
 
@@ -201,6 +226,7 @@ stop() { # dir
 
 case ${1-} in
 install) [ $# = 1 ] || { usage >&2; exit 2; }; install; echo "$libs" ;;
+create) [ $# -ge 2 ] || { usage >&2; exit 2; }; shift; create "$@"; cat "$dir/servers" ;;
 start) [ $# -ge 2 ] || { usage >&2; exit 2; }; shift; start "$@" ;;
 stop) [ $# = 2 ] || { usage >&2; exit 2; }; stop "$2" ;;
 -h | --help | help) usage ;;

@@ -1,6 +1,7 @@
 /* contract.h: what the contract tests share. Each Criterion test is a process of its own: it gets a broker (the one
  * that ASSENT_TEST_BROKERS names, else an embedded one inside the process), a configuration, a bus, and topics with
- * names that no other test uses. */
+ * names that no other test uses. With -DCONTRACT_SIM the broker is the simulated cluster, which must do as a real Kafka does,
+ * on the clock of the simulator. */
 #ifndef ASSENT_TESTS_CONTRACT_H
 #define ASSENT_TESTS_CONTRACT_H
 
@@ -12,17 +13,29 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "kafka/bus.h"
+
+#ifdef CONTRACT_SIM
+#include "sim/sim.h"
+#define assent_clock_ms()      sim_now_ms()
+#define assent_clock_wall_ms() (SIM_EPOCH_MS + sim_now_ms())
+
+void sim_count(enum sim_fault fault)
+{
+        (void)fault; /* none is asked for here */
+}
+#else
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
-#include "base/clock.h"
-#include "kafka/bus.h"
+static rd_kafka_t *contract_home; /* the mock cluster's, or the admin client of a real Kafka */
+static rd_kafka_mock_cluster_t *contract_mock;
+#endif
 
 #define LANES       4
 #define REPORTS_MAX 100000
 
-static rd_kafka_t *contract_home; /* the mock cluster's, or the admin client of a real Kafka */
-static rd_kafka_mock_cluster_t *contract_mock;
 static struct assent_config *config;
 static struct assent_bus *bus;
 
@@ -38,7 +51,11 @@ static size_t reports_count;
 
 static inline bool contract_real(void)
 {
+#ifdef CONTRACT_SIM
+        return true;
+#else
         return getenv("ASSENT_TEST_BROKERS") != NULL;
+#endif
 }
 
 static inline void contract_set(const char *assignment)
@@ -46,6 +63,15 @@ static inline void contract_set(const char *assignment)
         cr_assert_eq(assent_config_set(config, assignment, "test"), ASSENT_OK, "%s", assent_config_errmsg(config));
 }
 
+#ifdef CONTRACT_SIM
+static inline void contract_cluster(void)
+{
+        sim_world_open(&(struct sim_options){.seed = 1, .calm = true, .lanes = LANES});
+        sim_cluster_open();
+        cr_assert_eq(assent_config_open(&config), ASSENT_OK);
+        contract_set("assent.brokers=simulated:9092");
+}
+#else
 static inline void contract_cluster(void)
 {
         char errmsg[512], brokers[512];
@@ -69,6 +95,7 @@ static inline void contract_cluster(void)
         contract_set("assent.replication=1");
         contract_set("assent.min_insync_replicas=1");
 }
+#endif
 
 static inline void contract_report(void *context, const struct assent_report *report)
 {
@@ -100,9 +127,14 @@ static inline void contract_close(void)
 {
         assent_bus_close(bus);
         assent_config_close(config);
+#ifdef CONTRACT_SIM
+        sim_world_close();
+        sim_cluster_close();
+#else
         if (contract_mock)
                 rd_kafka_mock_cluster_destroy(contract_mock);
         rd_kafka_destroy(contract_home);
+#endif
 }
 
 /* "<base>-<time>-<pid>": a real broker remembers the topics of earlier runs. */
@@ -112,6 +144,7 @@ static inline const char *contract_name(const char *base, char name[128])
         return name;
 }
 
+#ifndef CONTRACT_SIM
 /* `settings`: "key=value" strings, ended by NULL; NULL for none. */
 static inline void contract_topic_admin(const char *name, int lanes, const char *const *settings)
 {
@@ -136,6 +169,7 @@ static inline void contract_topic_admin(const char *name, int lanes, const char 
         rd_kafka_queue_destroy(queue);
         rd_kafka_NewTopic_destroy(topic);
 }
+#endif
 
 /* Until the broker that is asked has heard of it. */
 static inline void contract_topic_await(const char *name, int lanes)
@@ -162,12 +196,17 @@ static inline void contract_topic_await(const char *name, int lanes)
 
 static inline void contract_topic(const char *name, int lanes)
 {
+#ifdef CONTRACT_SIM
+        cr_assert_eq(lanes, LANES);
+        sim_topic(name);
+#else
         if (contract_real())
                 contract_topic_admin(
                     name, lanes,
                     (const char *const[]){"message.timestamp.type=LogAppendTime", "max.message.bytes=266240", NULL});
         else
                 cr_assert_eq(rd_kafka_mock_topic_create(contract_mock, name, lanes, 1), 0);
+#endif
         contract_topic_await(name, lanes);
 }
 

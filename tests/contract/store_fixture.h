@@ -1,4 +1,5 @@
-/* store_fixture.h: a store for a test, in memory or in a file of a folder of its own. */
+/* store_fixture.h: a store for a test, in memory or in a file of a folder of its own. With CONTRACT_SIM files are on a
+ * simulated disk, which must keep the same contract; in the folder there is then only the lock. */
 #ifndef ASSENT_TESTS_STORE_FIXTURE_H
 #define ASSENT_TESTS_STORE_FIXTURE_H
 
@@ -10,15 +11,28 @@
 
 #include "store/store.h"
 
+#ifdef CONTRACT_SIM
+#include "sim/sim.h"
+
+void sim_count(enum sim_fault fault)
+{
+        (void)fault; /* none is asked for here */
+}
+#endif
+
 struct fixture {
         char folder[64], path[96];
         struct assent_store *store;
+        struct sim_disk *disk; /* NULL: real */
 };
 
 static inline void fixture_name(struct fixture *fixture)
 {
         snprintf(fixture->folder, sizeof(fixture->folder), "/tmp/assent-store-XXXXXX");
         cr_assert_not_null(mkdtemp(fixture->folder));
+#ifdef CONTRACT_SIM
+        fixture->disk = sim_disk_new(fixture->folder);
+#endif
         snprintf(fixture->path, sizeof(fixture->path), "%s/test.db", fixture->folder);
 }
 
@@ -26,6 +40,10 @@ static inline struct fixture fixture_open(bool file)
 {
         struct fixture fixture = {.path = ":memory:"};
 
+#ifdef CONTRACT_SIM
+        sim_world_open(&(struct sim_options){.seed = 1, .calm = true});
+        sim_disks_open();
+#endif
         if (file)
                 fixture_name(&fixture);
         enum assent_err err = assent_store_open(fixture.path, &fixture.store);
@@ -53,6 +71,9 @@ static inline void fixture_close(struct fixture *fixture)
                 unlink(name);
         }
         rmdir(fixture->folder);
+#ifdef CONTRACT_SIM
+        sim_disk_free(fixture->disk);
+#endif
 }
 
 /* The contract holds for every kind of store: one body, a test for each. */

@@ -3,16 +3,9 @@
 
 #include <string.h>
 
-#include "fuzz.h"
 #include "base/hash.h"
+#include "base/panic.h"
 #include "core/ids.h"
-
-void model_open(struct model *model, int32_t lane)
-{
-        memset(model, 0, sizeof *model);
-        model->lane = lane;
-        model->tau_ms = model->floor_ms = model->settings_tau_ms = MODEL_NEVER;
-}
 
 int64_t model_birth(const struct model_txn *txn)
 {
@@ -37,12 +30,37 @@ static uint64_t clamp(uint64_t lamport)
         return lamport < ASSENT_LAMPORT_MAX ? lamport : ASSENT_LAMPORT_MAX;
 }
 
+static bool same(struct assent_bytes a, struct assent_bytes b)
+{
+        return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static void touch(struct model *model, struct model_txn *txn)
+{
+        if (!txn->touched)
+                model->touched[model->touched_count++] = (size_t)(txn - model->txns);
+        txn->touched = true;
+}
+
+static void at_most(int64_t *least, int64_t value)
+{
+        if (value < *least)
+                *least = value;
+}
+
 /* ---- emissions ---- */
 
 struct model_print model_print_of(const struct assent_message *message)
 {
-        return (struct model_print){message->message_id, assent_message_digest(message), message->lamport,
-                                    message->type};
+        bool command = message->type == ASSENT_COMMAND;
+        return (struct model_print){
+            .id = message->message_id,
+            .digest = assent_message_digest(message),
+            .lamport = message->lamport,
+            .type = message->type,
+            .txn_id = message->txn_id,
+            .branch = command ? message->body.command.branch : 0,
+            .word = command ? (unsigned)message->body.command.phase : (unsigned)message->body.outcome.outcome};
 }
 
 static void emit(struct model *model, struct assent_message *message)
@@ -138,7 +156,9 @@ static void keep_reason(struct model_txn *txn, const char *first, size_t first_s
 
 static void decide(struct model *model, struct model_txn *txn, bool commit)
 {
+        touch(model, txn);
         txn->state = MODEL_DECIDED;
+        at_most(&model->born_ms, model_birth(txn));
         txn->commit = commit;
         txn->decided_ms = model->tau_ms;
         txn->decision_lamport = clamp(txn->lamport + 1);
@@ -164,6 +184,7 @@ static void all_voted(struct model *model, struct model_txn *txn)
         txn->state = MODEL_PRE_COMMIT;
         txn->asked_pre_commit = true;
         txn->d2_ms = model->tau_ms + txn->timeout_ms;
+        at_most(&model->due_ms, txn->d2_ms);
         for (unsigned i = 0; i < txn->count; i++)
                 if (txn->votes[i] == ASSENT_YES)
                         command(model, txn, i, ASSENT_PRE_COMMIT, txn->lamport + 1, NULL);
@@ -178,11 +199,15 @@ static int by_deadline(const struct model_txn *a, const struct model_txn *b)
 
 static void expire(struct model *model) /* R8 */
 {
-        for (;;) {
+        while (model->tau_ms > model->due_ms) {
                 struct model_txn *next = NULL;
-                for (size_t i = 0; i < MODEL_TXNS; i++) {
+                model->due_ms = INT64_MAX;
+                for (size_t i = 0; i < model->txns_count; i++) {
                         struct model_txn *txn = &model->txns[i];
-                        if (undecided(txn) && model->tau_ms > due(txn) && (!next || by_deadline(txn, next) < 0))
+                        if (!undecided(txn))
+                                continue;
+                        at_most(&model->due_ms, due(txn));
+                        if (model->tau_ms > due(txn) && (!next || by_deadline(txn, next) < 0))
                                 next = txn;
                 }
                 if (!next)
@@ -195,32 +220,39 @@ static void expire(struct model *model) /* R8 */
 
 static void forget(struct model *model) /* R11, the eldest first */
 {
-        if (!model->has_settings)
-                return;
-        for (;;) {
+        while (model->has_settings && model->born_ms < model->tau_ms - model->settings.window_ms) {
                 struct model_txn *next = NULL;
-                for (size_t i = 0; i < MODEL_TXNS; i++) {
+                model->born_ms = INT64_MAX;
+                for (size_t i = 0; i < model->txns_count; i++) {
                         struct model_txn *txn = &model->txns[i];
-                        if ((txn->state == MODEL_DECIDED || txn->state == MODEL_FINISHED) &&
-                            model_birth(txn) < model->tau_ms - model->settings.window_ms &&
+                        if (txn->state != MODEL_DECIDED && txn->state != MODEL_FINISHED)
+                                continue;
+                        at_most(&model->born_ms, model_birth(txn));
+                        if (model_birth(txn) < model->tau_ms - model->settings.window_ms &&
                             (!next || memcmp(&txn->id, &next->id, sizeof txn->id) < 0))
                                 next = txn;
                 }
                 if (!next)
                         return;
+                touch(model, next);
                 if (next->state == MODEL_DECIDED && next->notify)
                         outcome(model, next, ASSENT_UNCONFIRMED, next->lamport + 1);
                 next->state = MODEL_GONE;
+                memset(&model->ids[next - model->txns], 0, sizeof next->id);
         }
 }
 
 /* ---- messages ---- */
 
+/* Whoever looks for a transaction may change it. */
 static struct model_txn *find(struct model *model, const struct assent_uuid *id)
 {
-        for (size_t i = 0; i < MODEL_TXNS; i++)
-                if (model->txns[i].state != MODEL_GONE && memcmp(&model->txns[i].id, id, sizeof *id) == 0)
-                        return &model->txns[i];
+        for (size_t i = 0; i < model->txns_count; i++) {
+                if (memcmp(&model->ids[i], id, sizeof *id) != 0 || model->txns[i].state == MODEL_GONE)
+                        continue;
+                touch(model, &model->txns[i]);
+                return &model->txns[i];
+        }
         return NULL;
 }
 
@@ -260,12 +292,33 @@ static enum assent_verdict judge_begin(struct model *model, const struct assent_
         return within_limits(model, begin) ? ASSENT_V_APPLIED : ASSENT_V_LIMIT;
 }
 
+/* The name, where it stays as long as the model. */
+static struct assent_bytes service_of(struct model *model, struct assent_bytes name)
+{
+        struct model_service *service = model->services;
+        while (service < model->services + model->services_count &&
+               !same(name, (struct assent_bytes){service->name, service->size}))
+                service++;
+        if (service == model->services + model->services_count) {
+                ASSENT_ASSERT(model->services_count++ < MODEL_SERVICES);
+                memcpy(service->name, name.data, name.size);
+                service->size = name.size;
+        }
+        return (struct assent_bytes){service->name, service->size};
+}
+
 static void accept(struct model *model, const struct assent_message *begin)
 {
-        struct model_txn *txn = model->txns;
-        while (txn->state != MODEL_GONE)
-                txn++;
-        ASSENT_ASSERT(txn < model->txns + MODEL_TXNS);
+        static const struct assent_uuid nobody;
+        size_t place = 0;
+        while (place < model->txns_count && memcmp(&model->ids[place], &nobody, sizeof nobody) != 0)
+                place++;
+        ASSENT_ASSERT(place < MODEL_TXNS_MAX && begin->body.begin.branches_count <= MODEL_BRANCHES);
+        if (place == model->txns_count)
+                model->txns_count++;
+        struct model_txn *txn = &model->txns[place];
+        model->ids[place] = begin->txn_id;
+        model->images[place] = 0;
         *txn = (struct model_txn){.state = MODEL_VOTING,
                                   .id = begin->txn_id,
                                   .begin_digest = assent_message_digest(begin),
@@ -273,12 +326,15 @@ static void accept(struct model *model, const struct assent_message *begin)
                                   .protocol = begin->body.begin.protocol,
                                   .notify = begin->body.begin.notify_completed,
                                   .count = begin->body.begin.branches_count};
+        touch(model, txn);
         txn->timeout_ms = begin->body.begin.timeout_ms;
         if (txn->timeout_ms > model->settings.timeout_max_ms)
                 txn->timeout_ms = model->settings.timeout_max_ms;
         txn->d_ms = model->tau_ms + txn->timeout_ms;
+        at_most(&model->due_ms, txn->d_ms);
+        at_most(&model->eldest_ms, model_birth(txn));
         for (unsigned i = 0; i < txn->count; i++) { /* R3 */
-                txn->services[i] = begin->body.begin.branches[i].service;
+                txn->services[i] = service_of(model, begin->body.begin.branches[i].service);
                 command(model, txn, i, txn->protocol == ASSENT_2PC ? ASSENT_PREPARE : ASSENT_CAN_COMMIT,
                         txn->lamport + 1, &begin->body.begin.branches[i]);
         }
@@ -366,7 +422,7 @@ static bool fits(const struct model_txn *txn, const struct assent_message *reply
         enum assent_phase phase = reply->body.reply.phase;
         enum assent_answer answer = reply->body.reply.answer;
         if (reply->body.reply.branch >= txn->count ||
-            !fuzz_same(reply->body.reply.service, txn->services[reply->body.reply.branch]))
+            !same(reply->body.reply.service, txn->services[reply->body.reply.branch]))
                 return false;
         if (phase == ASSENT_PREPARE || phase == ASSENT_CAN_COMMIT)
                 return answer != ASSENT_DONE && (phase == ASSENT_PREPARE) == (txn->protocol == ASSENT_2PC);
@@ -404,11 +460,12 @@ static enum assent_verdict apply_settings(struct model *model, const struct asse
                 return ASSENT_V_MALFORMED;
         if (model->has_settings) {
                 size_t size = assent_settings_format(&model->settings, text);
-                return fuzz_same(control->body.control.settings, (struct assent_bytes){text, size}) ? ASSENT_V_DUPLICATE
+                return same(control->body.control.settings, (struct assent_bytes){text, size}) ? ASSENT_V_DUPLICATE
                                                                                                     : ASSENT_V_CONFLICT;
         }
         model->has_settings = true;
         model->settings = settings;
+        model->settings_image = assent_hash64(control->body.control.settings.data, control->body.control.settings.size, 0);
         model->settings_tau_ms = model->tau_ms;
         return ASSENT_V_APPLIED;
 }
@@ -441,28 +498,6 @@ static enum assent_verdict apply_control(struct model *model, const struct assen
         else if (owed(txn, (unsigned)branch))
                 decision(model, txn, (unsigned)branch);
         return ASSENT_V_ANSWERED;
-}
-
-enum assent_verdict model_step(struct model *model, int64_t offset, int64_t timestamp_ms,
-                               const struct assent_message *message)
-{
-        enum assent_verdict verdict = ASSENT_V_MALFORMED; /* R15 */
-        model->emissions_count = 0;
-        if (timestamp_ms >= 0 && timestamp_ms < INT64_C(1) << 48 && timestamp_ms > model->tau_ms) /* R1 */
-                model->tau_ms = timestamp_ms;
-        expire(model);
-        if (message && !assent_message_id_holds(message))
-                verdict = ASSENT_V_FORGED;
-        else if (message && (message->type == ASSENT_COMMAND || message->type == ASSENT_OUTCOME))
-                verdict = ASSENT_V_FOREIGN;
-        else if (message && message->type == ASSENT_BEGIN)
-                verdict = apply_begin(model, offset, message);
-        else if (message && message->type == ASSENT_REPLY)
-                verdict = apply_reply(model, message);
-        else if (message)
-                verdict = apply_control(model, message);
-        forget(model);
-        return verdict;
 }
 
 /* ---- R12 ---- */
@@ -501,20 +536,34 @@ static uint64_t image_of(const struct model_txn *txn)
         return assent_hash64(image, size + txn->reason_size, 0);
 }
 
+/* After every step: the images of whoever was touched, and the eldest anew when it may have been decided. */
+static void settle(struct model *model)
+{
+        bool known = true;
+        for (size_t i = 0; i < model->touched_count; i++) {
+                size_t place = model->touched[i];
+                struct model_txn *txn = &model->txns[place];
+                txn->touched = false;
+                model->images_sum -= model->images[place];
+                model->images[place] = txn->state == MODEL_GONE ? 0 : image_of(txn);
+                model->images_sum += model->images[place];
+                known = known && (undecided(txn) || model_birth(txn) != model->eldest_ms);
+        }
+        while (model->txns_count > 0 && model->txns[model->txns_count - 1].state == MODEL_GONE)
+                model->txns_count--;
+        if (known)
+                return;
+        model->eldest_ms = INT64_MAX;
+        for (size_t i = 0; i < model->txns_count; i++)
+                if (undecided(&model->txns[i]))
+                        at_most(&model->eldest_ms, model_birth(&model->txns[i]));
+}
+
 uint64_t model_digest(const struct model *model)
 {
         uint8_t tau[8];
         put(tau, 0, (uint64_t)model->tau_ms, 8);
-        uint64_t sum = assent_hash64(tau, sizeof tau, 1);
-        if (model->has_settings) {
-                char text[ASSENT_SETTINGS_SIZE_MAX];
-                size_t size = assent_settings_format(&model->settings, text);
-                sum += assent_hash64(text, size, 0);
-        }
-        for (size_t i = 0; i < MODEL_TXNS; i++)
-                if (model->txns[i].state != MODEL_GONE)
-                        sum += image_of(&model->txns[i]);
-        return sum;
+        return assent_hash64(tau, sizeof tau, 1) + model->settings_image + model->images_sum;
 }
 
 int64_t model_hold(const struct model *model)
@@ -522,9 +571,42 @@ int64_t model_hold(const struct model *model)
         if (!model->has_settings)
                 return ASSENT_TIME_NONE;
         int64_t h = model->tau_ms - model->settings.window_ms;
-        for (size_t i = 0; i < MODEL_TXNS; i++)
-                if (undecided(&model->txns[i]) && model_birth(&model->txns[i]) < h)
-                        h = model_birth(&model->txns[i]);
+        at_most(&h, model->eldest_ms);
         h -= model->settings.skew_ms;
         return h > model->settings_tau_ms ? h : ASSENT_TIME_NONE;
+}
+
+/* ---- steps ---- */
+
+void model_open(struct model *model, int32_t lane)
+{
+        memset(model, 0, offsetof(struct model, emissions));
+        for (size_t i = 0; i < MODEL_TXNS; i++)
+                model->txns[i].state = MODEL_GONE;
+        model->lane = lane;
+        model->tau_ms = model->floor_ms = model->settings_tau_ms = MODEL_NEVER;
+        model->due_ms = model->born_ms = model->eldest_ms = INT64_MAX;
+}
+
+enum assent_verdict model_step(struct model *model, int64_t offset, int64_t timestamp_ms,
+                               const struct assent_message *message)
+{
+        enum assent_verdict verdict = ASSENT_V_MALFORMED; /* R15 */
+        model->emissions_count = model->touched_count = 0;
+        if (timestamp_ms >= 0 && timestamp_ms < INT64_C(1) << 48 && timestamp_ms > model->tau_ms) /* R1 */
+                model->tau_ms = timestamp_ms;
+        expire(model);
+        if (message && !assent_message_id_holds(message))
+                verdict = ASSENT_V_FORGED;
+        else if (message && (message->type == ASSENT_COMMAND || message->type == ASSENT_OUTCOME))
+                verdict = ASSENT_V_FOREIGN;
+        else if (message && message->type == ASSENT_BEGIN)
+                verdict = apply_begin(model, offset, message);
+        else if (message && message->type == ASSENT_REPLY)
+                verdict = apply_reply(model, message);
+        else if (message)
+                verdict = apply_control(model, message);
+        forget(model);
+        settle(model);
+        return verdict;
 }

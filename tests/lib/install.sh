@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the packages that are missing, and only those. Debian and Ubuntu, by apt-get, as root or through sudo -n.
 #
-#   tests/lib/install.sh build [test] [kafka]
+#   tests/lib/install.sh build [test] [kafka] [chaos]
 #
 # Nothing missing: says nothing, asks nobody, exits 0. Missing and no way to install: prints the line to run, exits 1.
 set -euo pipefail
@@ -11,6 +11,7 @@ declare -A packages=(
                  libxxhash-dev sqlite3'
         [test]='libcriterion-dev python3 python3-yaml spin clang libclang-rt-14-dev'
         [kafka]='default-jre-headless maven'
+        [chaos]='kcat iproute2'
 )
 # Not every machine has these from a package of that name; the command is what counts.
 declare -A command_of=([gcc]=gcc [clang]=clang [make]=make [pkg-config]=pkg-config [sqlite3]=sqlite3 [spin]=spin [maven]=mvn)
