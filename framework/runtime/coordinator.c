@@ -742,7 +742,7 @@ static void commit_candidate(struct lane *lane, int64_t now, bool wait)
 static void checkpoint_lane(struct lane *lane, int64_t now)
 {
         struct assent_coordinator *c = lane->owner;
-        if (c->standby && !lane->acting)
+        if (c->failed || (c->standby && !lane->acting)) /* what act could not publish is nobody's: N must stay below it */
                 return;
         bool moved = lane->next != lane->committed_next && lane->next > 0;
         bool idle = lane->committed_next >= 0 && now - lane->committed_ms >= c->checkpoint_idle_ms;
@@ -841,10 +841,13 @@ static void look(struct lane *lane, int64_t now)
         struct assent_coordinator *c = lane->owner;
         struct assent_committed committed;
         struct assent_checkpoint checkpoint;
-        lane->look_ms = now + c->takeover_ms / LOOKS;
-        if (assent_bus_committed(c->bus, c->consumer, lane->number, &committed))
+        enum assent_err err = assent_bus_committed(c->bus, c->consumer, lane->number, &committed);
+        int64_t asked_ms = assent_bus_monotonic_ms(c->bus);
+        /* While a question takes seconds to fail, most of the time is for the other lanes. */
+        lane->look_ms = asked_ms + c->takeover_ms / LOOKS + (err ? 10 * (asked_ms - now) : 0);
+        if (err)
                 return; /* nobody can tell whether it stands still */
-        now = assent_bus_monotonic_ms(c->bus);
+        now = asked_ms;
         if (committed.offset >= 0 && assent_checkpoint_parse(committed.metadata, committed.offset, &checkpoint) &&
             checkpoint.next != lane->owner_next && !(lane->acting && checkpoint.next == lane->committed_next))
                 owner_moved(lane, &checkpoint, now);

@@ -19,7 +19,7 @@
 #define UNWANTED         "aborted before it was prepared"
 
 struct check sim_judge;
-bool sim_check_refusals_allowed;
+bool sim_check_refusals_allowed, sim_check_cut_off_allowed;
 
 /* ---- what is kept ---- */
 
@@ -657,8 +657,11 @@ static void judge_stranger(struct check_log *log, int64_t offset, const struct a
         char text[160];
         if (mark_of(log, offset)->foreign) {
                 if (message && message->type == ASSENT_COMMAND && log->topic >= 0 && assent_message_id_holds(message) &&
-                    service_of(message->body.command.service) == (unsigned)log->topic)
+                    service_of(message->body.command.service) == (unsigned)log->topic) {
+                        sim_judge.conflicts += find_emission(&message->message_id) != NULL;
+                        sim_judge.contradictions += !sim_check_txn(&message->txn_id);
                         taint(txn_of(&message->txn_id));
+                }
                 return;
         }
         describe(message, text);
@@ -843,7 +846,10 @@ static void on_logged(const struct sim_process *process, enum assent_log_level l
                 unsigned branch = (unsigned)field(fields, count, "branch")->value.integer;
                 if (found && branch < found->count)
                         found->branches[branch].cut_off = true;
+                if (!sim_check_cut_off_allowed)
+                        sim_violation("I9", "%s decides alone; nobody has allowed it (pre_commit_cut_off)", process->name);
         } else if (strstr(event, "CONTRADICTION") || strstr(event, "frozen by a contradiction")) {
+                sim_judge.contradictions_told++;
                 judge_alarm(process, txn, "CONTRADICTION");
         } else if (strstr(event, "NOT proved")) {
                 sim_violation("I6", "%s takes a lane over without proof", process->name);
@@ -851,6 +857,7 @@ static void on_logged(const struct sim_process *process, enum assent_log_level l
                 judge_refusal(process, lane->value.integer, offset->value.integer, verdict->value.text);
         } else if (strcmp(event, "command not applied as it came") == 0) {
                 static const char *const forged[] = {"CONFLICT", "FORGED", "MISROUTED", "MALFORMED", "FOREIGN", "FROZEN"};
+                sim_judge.conflicts_told += strcmp(verdict->value.text, "CONFLICT") == 0;
                 for (size_t i = 0; i < sizeof forged / sizeof *forged; i++)
                         if (strcmp(verdict->value.text, forged[i]) == 0)
                                 judge_alarm(process, txn, forged[i]);
@@ -869,7 +876,8 @@ static bool may_end(const struct sim_process *process, enum assent_err err, cons
                 return sim_judge.disk_faults || sim_disk_faults.full || sim_disk_faults.write || sim_disk_faults.sync;
         case ASSENT_E_KAFKA: /* while it took lanes */
                 return process->role == SIM_COORDINATOR && strstr(why, "committed offsets cannot be read");
-        case ASSENT_E_OWNER:
+        case ASSENT_E_OWNER: /* its twin has the database, or it is a twin */
+                return sim_check_refusals_allowed || process->role == SIM_PARTICIPANT;
         case ASSENT_E_POSITION:
         case ASSENT_E_CHECKPOINT:
         case ASSENT_E_DIGEST:
@@ -887,6 +895,19 @@ void sim_check_ended(const struct sim_process *process, enum assent_err err, con
 }
 
 /* ---- the end ---- */
+
+bool sim_check_doubtless(void)
+{
+        sim_check_lanes();
+        for (uint32_t i = 0; i < sim_judge.txns_index.count; i++) {
+                const struct check_txn *txn = sim_judge.txns[i];
+                for (unsigned b = 0; b < txn->count && !txn->tainted; b++)
+                        if (txn->branches[b].answers[CHECK_FIRST].answer == ASSENT_YES &&
+                            !txn->branches[b].answers[CHECK_DECISION].phase)
+                                return false;
+        }
+        return true;
+}
 
 /* Every transaction of the workload has come, and if its client knows of it, so does its lane. */
 static bool all_begun(void)

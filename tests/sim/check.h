@@ -15,6 +15,8 @@ void sim_check_foreign(bool on);
 /* Processes may refuse to go on: E_OWNER, E_POSITION, E_CHECKPOINT, E_DIGEST. For stories about logs and databases that are
  * not what they were, or have two owners. */
 extern bool sim_check_refusals_allowed;
+/* pre_commit_cut_off=commit (P7). */
+extern bool sim_check_cut_off_allowed;
 
 /* ---- the judge's own ---- */
 
@@ -138,6 +140,8 @@ struct check {
         unsigned begun; /* the first so many of the workload are known to the lanes */
         int64_t active_us;
         bool disk_faults;
+        /* Commands with a known id and other contents, decisions about what nobody began; and how often that was said. */
+        unsigned conflicts, conflicts_told, contradictions, contradictions_told;
         unsigned audits, audited[sizeof sim_processes / sizeof *sim_processes]; /* which of its lives, by process */
 };
 extern struct check sim_judge;
@@ -153,6 +157,8 @@ bool sim_check_published(struct check_lane *lane, int64_t end);
 bool sim_check_owed(const struct check_txn *txn);
 int sim_check_slot(enum assent_phase phase);
 const char *sim_check_short(const struct check_txn *txn, char text[24]);
+/* Nobody who has promised something still waits to hear what is decided. */
+bool sim_check_doubtless(void);
 /* Nothing about this transaction may be executed any more: the horizon has passed. */
 bool sim_check_expired(const struct check_txn *txn, const struct check_log *commands);
 /* Looks into the databases of those who are down. On no process. */

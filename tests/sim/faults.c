@@ -278,6 +278,21 @@ static void skip_offsets(void)
         sim_cluster_gap(sim_any_log(), (int)sim_between(1, 3));
 }
 
+/* Whoever looks after processes takes a silent one for dead, and starts another beside it (P13). */
+static void start_twin(void)
+{
+        struct sim_process *process = any_process();
+        bool full = sim_processes_count == (int)(sizeof sim_processes / sizeof *sim_processes);
+        if (full || !process || process->role != SIM_PARTICIPANT || strncmp(process->name, "twin", 4) == 0)
+                return;
+        sim_count(SIM_TWIN);
+        struct sim_process *twin = sim_twin(process);
+        twin->ended = NULL;
+        if (sim_below(2))
+                stop_for_a_while(process, SIM_PAUSE, 100, 3000);
+        sim_start(twin);
+}
+
 static void rebalance(void)
 {
         sim_cluster_rebalance(SIM_COORDINATORS);

@@ -19,6 +19,7 @@
         X(skip_offsets, 50, 2000)               \
         X(retain, 500, 1000)                    \
         X(rebalance, 100, 3000)                 \
+        X(start_twin, 300, 6000) \
         X(expire_offsets, 200, 3000)            \
         X(kill_in_write, 200, 4000)             \
         X(sim_garbage, 20, 1000)                \

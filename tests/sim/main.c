@@ -119,8 +119,26 @@ static void tell_unfinished(void)
                       sim_judge.undecided, sim_judge.owing, sim_judge.unpublished, begun, sim_transactions_count, down);
 }
 
+/* P10: as long as the lanes can be read and written, nobody in doubt depends on a coordinator. */
+static void live_without_coordinators(void)
+{
+        int64_t least_us = sim_now_us() + 5000000, deadline_us = sim_now_us() + LIVENESS_US;
+        sim_coordinators_gone = true;
+        for (int i = 0; i < sim_processes_count; i++)
+                if (sim_processes[i]->role == SIM_COORDINATOR)
+                        sim_kill(sim_processes[i], SIM_KILLED);
+        while (!sim_violated() && (sim_now_us() < least_us || !sim_check_doubtless())) {
+                if (sim_now_us() >= deadline_us)
+                        sim_violation("P10", "two minutes without a coordinator, and somebody is in doubt");
+                sim_run(sim_now_us() + LOOK_US, NULL);
+        }
+        sim_coordinators_gone = false;
+}
+
 static void end_well(void)
 {
+        if (sim_options.seed % 4 == 0)
+                live_without_coordinators();
         int64_t deadline_us = sim_now_us() + LIVENESS_US, since_us = sim_now_us();
         while (!sim_violated() && sim_now_us() - since_us < SETTLED_US) {
                 if (!sim_check_finished())

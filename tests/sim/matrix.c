@@ -234,6 +234,7 @@ void __real_assent_codec_close(struct assent_codec *codec);
 enum assent_err __wrap_assent_participant_open(const struct assent_participant_options *options,
                                                struct assent_participant **out)
 {
+        sim_check_cut_off_allowed = matrix.on;
         if (matrix.on)
                 assent_config_set((struct assent_config *)options->config, "assent.pre_commit_cut_off=commit", "matrix");
         return __real_assent_participant_open(options, out);

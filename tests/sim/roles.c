@@ -45,7 +45,7 @@ struct memory {
 
 struct sim_process *sim_processes[PROCESSES_MAX];
 int sim_processes_count;
-bool sim_no_restart;
+bool sim_no_restart, sim_coordinators_gone;
 int64_t sim_client_skew_ms[8];
 struct sim_transaction *sim_transactions;
 unsigned sim_transactions_count;
@@ -386,6 +386,10 @@ static void client_main(struct sim_process *process)
 static void start_again(void *argument)
 {
         struct sim_process *process = argument;
+        if (sim_coordinators_gone && process->role == SIM_COORDINATOR) {
+                sim_at(sim_now_us() + 50000, start_again, process);
+                return;
+        }
         if (!process->running && !stopping && !sim_no_restart)
                 sim_start(process);
 }
@@ -578,7 +582,7 @@ static void plan_load(void)
 
 void sim_roles_open(void)
 {
-        stopping = sim_no_restart = false;
+        stopping = sim_no_restart = sim_coordinators_gone = false;
         sim_processes_count = 0;
         memset(sim_client_skew_ms, 0, sizeof sim_client_skew_ms);
         make_folder();

@@ -71,6 +71,7 @@ bool sim_chance(unsigned parts_per_million);
         X(CLIENT_CLOCK, "client clock wrong")                                                                           \
         X(GAP, "offsets skipped by a foreign transaction")                                                              \
         X(RETENTION, "old records removed")                                                                             \
+        X(TWIN, "second process started beside the owner of a database")                                               \
         X(REBALANCE, "lanes rebalanced")                                                                                \
         X(OVERLAP, "two owners of one lane")                                                                            \
         X(COMMIT_LOST, "group commit lost")                                                                             \
@@ -291,6 +292,7 @@ extern int sim_processes_count;
 void sim_roles_open(void);
 void sim_roles_close(void);
 extern bool sim_no_restart; /* what ends stays down */
+extern bool sim_coordinators_gone; /* as long as this is set */
 /* How far a client's wall clock is off, by the client's number. */
 extern int64_t sim_client_skew_ms[8];
 /* Asks every process to end as on SIGTERM; none starts again. True once they are all gone. */

@@ -203,3 +203,167 @@ Test(standby, held_emissions_come_out_in_order_and_have_a_limit)
         cr_assert(assent_held_add(&held, added, (struct assent_bytes){text, 8}), "there is room again");
         assent_held_free(&held);
 }
+
+/* ---- when something fails, or two do the same ---- */
+
+static struct assent_bus_ops failing; /* the broker's, with one that is not */
+
+static void fails(void)
+{
+        failing = *broker.bus.ops;
+        broker.bus.ops = &failing;
+}
+
+static enum assent_err lookup_fails(struct assent_bus *bus, const char *topic, int *lanes)
+{
+        (void)bus, (void)topic, (void)lanes;
+        assent_coordinator_stop(standby); /* a signal, meanwhile */
+        return ASSENT_E_BROKER;
+}
+
+Test(standby, what_could_not_be_published_is_not_committed)
+{
+        begin(1);
+        start();
+        steps_for(450);
+        fails();
+        failing.lookup = lookup_fails;
+        enum assent_err err = ASSENT_OK;
+        for (int i = 0; i < 10 && !err; i++) {
+                broker.now_ms += 500;
+                err = assent_coordinator_step(standby, 0);
+        }
+        cr_assert_eq(err, ASSENT_E_KAFKA);
+        assent_coordinator_close(standby);
+        standby = NULL;
+        cr_assert_eq(sent_to(commands), 0);
+        cr_assert_eq(broker.commits_count, 0, "N is beyond a PREPARE that was never sent");
+}
+
+static enum assent_err committed_hangs(struct assent_bus_consumer *consumer, int32_t lane, struct assent_committed *committed)
+{
+        (void)consumer, (void)lane, (void)committed;
+        broker.now_ms += 1000;
+        return ASSENT_E_BROKER;
+}
+
+Test(standby, time_is_for_the_lanes_while_nobody_tells_of_the_owner)
+{
+        begin(1);
+        start();
+        steps_for(700);
+        cr_assert_eq(sent_to(commands), 1);
+        fails();
+        failing.committed = committed_hangs;
+        int64_t began_ms = broker.now_ms;
+        for (int i = 0; i < 100; i++)
+                step_after(10);
+        cr_assert_leq(broker.now_ms - began_ms, 5000);
+}
+
+/* Twice: what is left of the first time does no harm. */
+Test(standby, acts_a_second_time_and_commits_only_what_is_acknowledged)
+{
+        begin(1);
+        start();
+        broker.holds = true;
+        steps_for(1700);
+        cr_assert_eq(sent_to(commands), 1);
+        cr_assert_eq(broker.commits_count, 0, "PREPARE is not acknowledged");
+        owner_commits(2);
+        steps_for(200);
+        broker.holds = false;
+        steps_for(1500);
+        cr_assert_eq(broker.commits_count, 0, "standing by");
+        broker.holds = true;
+        begin(3);
+        begin(4);
+        steps_for(2000);
+        cr_assert_eq(sent_to(commands), 3);
+        cr_assert_eq(broker.commits_count, 0, "held: not acknowledged");
+        for (int i = 0, n = 0; i < broker.sent_count; i++)
+                if (broker.sent[i].state == WAITING && broker.sent[i].topic == commands && n++ == 0)
+                        broker_report(i, ASSENT_OK);
+        steps_for(2000);
+        cr_assert_eq(broker.commits_count, 0, "only the first of two is");
+        broker.holds = false;
+        steps_for(2000);
+        cr_assert_gt(broker.commits_count, 0);
+}
+
+Test(standby, closed_while_standing_by_it_commits_nothing)
+{
+        begin(1);
+        start();
+        steps_for(300);
+        assent_coordinator_close(standby);
+        standby = NULL;
+        cr_assert_eq(broker.commits_count, 0, "what it keeps back is nobody's below that N");
+}
+
+/* What one record follows with is more than there is room for: nothing is lost, and the order stays. */
+Test(standby, without_room_it_acts)
+{
+        begin(1);
+        begin(2);
+        begin(3);
+        broker.limit = 2;
+        start();
+        step_after(0);
+        cr_assert_eq(sent_to(commands), 0);
+        standby->lanes[0].kept.bytes_max = standby->lanes[0].kept.end;
+        broker.limit = INT64_MAX;
+        step_after(0);
+        cr_assert_eq(sent_to(commands), 3);
+        for (int i = 0, n = 1; i < broker.sent_count; i++)
+                if (broker.sent[i].topic == commands)
+                        cr_assert_arr_eq(sent_message(i).txn_id.bytes, born(T0, n++).bytes, 16);
+}
+
+static bool silent;
+
+static enum assent_err committed_or_not(struct assent_bus_consumer *consumer, int32_t lane,
+                                        struct assent_committed *committed)
+{
+        return silent ? ASSENT_E_BROKER : broker_committed(consumer, lane, committed);
+}
+
+/* Who cannot see the owner does not know that it stands still. */
+Test(standby, does_not_act_on_what_it_cannot_see)
+{
+        begin(1);
+        start();
+        fails();
+        failing.committed = committed_or_not;
+        silent = true;
+        steps_for(3000);
+        cr_assert_eq(sent_to(commands), 0);
+        owner_commits(2);
+        silent = false;
+        steps_for(1000);
+        cr_assert_eq(sent_to(commands), 0);
+}
+
+/* Standing by, it copies no record to the dead letters: the owner does. */
+Test(standby, leaves_dead_letters_to_the_owner)
+{
+        broker_append_bytes(inbox, T0 + 1, assent_bytes_of("garbage"));
+        start();
+        steps_for(300);
+        cr_assert_eq(broker.sent_count, 0);
+}
+
+/* Shedding (R16) is the owner's. */
+Test(standby, sheds_nothing_while_it_stands_by)
+{
+        broker_set("assent.in_flight_soft=1");
+        for (int i = 1; i < 4; i++)
+                begin(i);
+        start();
+        steps_for(100);
+        cr_assert_eq(sent_to(inbox), 0);
+        steps_for(600);
+        begin(4);
+        steps_for(100);
+        cr_assert_geq(sent_to(inbox), 1, "who acts sheds");
+}
