@@ -4,7 +4,7 @@
 #   tests/run.sh all                          what `make test` runs
 #   tests/run.sh quick                        what `make check` runs: no broker
 #   tests/run.sh STAGE…                       unit asan contract-sim sim planted contract-embedded contract-kafka e2e-embedded
-#                                             e2e-kafka chaos fuzz model tidy
+#                                             e2e-kafka fuzz model tidy; and chaos, which `all` does not run yet
 #   ONLY='coord*' tests/run.sh unit           only the programs of these stages whose name matches
 #
 # A skipped test, a test that crashed, one that the plan announced and that never reported, a program that says nothing and
@@ -18,7 +18,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly root=$PWD logs=$PWD/build/test-logs
-readonly all_stages='unit asan contract-sim sim planted contract-embedded contract-kafka e2e-embedded e2e-kafka chaos fuzz model tidy'
+readonly all_stages='unit asan contract-sim sim planted contract-embedded contract-kafka e2e-embedded e2e-kafka fuzz model tidy'
 readonly quick_stages='unit tidy'
 export ASSENT_BUILD=$root/build/release ASSENT_BUILD_SEAMS=$root/build/asan
 unset ASSENT_TEST_BROKERS ASSENT_TEST_BROKER
@@ -377,7 +377,7 @@ main() {
                 ;;
         esac
         for stage in $stages; do
-                [[ " $all_stages " == *" $stage "* ]] || {
+                [[ " $all_stages chaos " == *" $stage "* ]] || {
                         echo "run.sh: no such stage: $stage (there are: $all_stages)" >&2
                         exit 2
                 }

@@ -1,54 +1,101 @@
 #!/bin/bash
-# Runs the fuzz targets that `make fuzz` or tests/run.sh built. TAP on standard output, one test a target; what a target
-# said is in build/fuzz/TARGET.log, an input that it failed on beside it as TARGET-crash-….
+# Runs the fuzz targets that `make fuzz` or tests/run.sh built, as many at a time as there are cores. TAP on standard output,
+# one test a target and part; what a target said is in build/fuzz/TARGET.PART.log, an input that it failed on beside it as
+# TARGET-crash-…, and in the report in hexadecimal.
 #
 #   tests/fuzz/fuzz.sh new SECONDS [TARGET…]     the corpus, then new inputs for so long; finds go to build/fuzz/corpus
 #   tests/fuzz/fuzz.sh again [TARGET…]           the corpus, and some seconds' worth of the same new inputs every time
+#   tests/fuzz/fuzz.sh both SECONDS [TARGET…]    `again`, then `new` from the kept corpus alone
+#   SEED=N tests/fuzz/fuzz.sh both …             the new inputs of the run that said this seed, as far as the time reaches
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-# What `again` adds to the corpus: a few seconds on a slow core. Counted in inputs, not seconds, so that they are the same.
-declare -A runs=([decode]=100000 [coordinator]=6000 [participant]=25000 [properties]=3000 [texts]=200000)
-declare -A size_max=([decode]=4098 [coordinator]=1024 [participant]=512 [properties]=10000 [texts]=2000)
+# What `again` adds to the corpus: some seconds on a slow core. Counted in inputs, not seconds, so that they are the same.
+declare -A runs=([coordinator]=1000 [headers]=2500 [participant]=20000 [decode]=80000 [texts]=150000 [properties]=3000)
+declare -A size_max=([coordinator]=1024 [headers]=600 [participant]=512 [decode]=4098 [texts]=2000 [properties]=10000)
 # The sanitizer's own queue of freed memory would count as the target's.
 export ASAN_OPTIONS=quarantine_size_mb=16
-readonly limits='-timeout=1 -malloc_limit_mb=64 -rss_limit_mb=512 -print_final_stats=1'
+readonly limits=(-timeout=5 -malloc_limit_mb=64 -rss_limit_mb=512 -print_final_stats=1)
+readonly results=build/fuzz/results
+seed=${SEED:-$(($(od -An -N4 -tu4 /dev/urandom) | 1))} # 0 would be any
+failed=0 number=0
 
-mode=${1:-again}
-shift || true
-seconds=0
-if [ "$mode" = new ]; then
-        seconds=${1:-60}
-        shift || true
-fi
-[ $# -gt 0 ] || set -- decode coordinator participant properties texts
+usage() {
+        sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2
+        exit 2
+}
 
-count=0 failed=0
-for target; do
+# one PART TARGET: writes its lines of TAP, without the numbers, to a file.
+one() {
+        local part=$1 target=$2 status=0 executed log=build/fuzz/$2.$1.log
+        local kept=tests/fuzz/corpus/$target found=build/fuzz/corpus/$target input
+        local -a options=("${limits[@]}" "-max_len=${size_max[$target]}" "-artifact_prefix=build/fuzz/$target-")
+        if [ "$part" = again ]; then
+                found=$results/$target.corpus
+                options+=(-seed=1 "-runs=${runs[$target]}")
+        else
+                options+=("-seed=$seed" "-max_total_time=$seconds")
+        fi
+        mkdir -p "$found"
+        "build/fuzz/tests/fuzz_$target" "${options[@]}" "$found" "$kept" >"$log" 2>&1 || status=$?
+        executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+        if [ "$status" -eq 0 ] && [ "${executed:-0}" -ge "$(find "$kept" -type f | wc -l)" ]; then
+                echo "ok - $target $part: $executed inputs" >"$results/$target.$part"
+                return
+        fi
+        {
+                echo "not ok - $target $part: exit status $status; see $log"
+                grep -E 'assertion failed|ERROR:|SUMMARY:' "$log" | sed 's/^/# /' || true
+                input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
+                if [ -n "$input" ]; then
+                        echo "# $input, $(stat -c %s "$input") bytes; again: build/fuzz/tests/fuzz_$target $input"
+                        od -An -v -tx1 -w56 "$input" | sed 's/ //g; s/^/# /'
+                fi
+        } >"$results/$target.$part"
+}
+
+# all PART
+all() {
+        local target
+        for target in "${targets[@]}"; do
+                while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do
+                        wait -n || true
+                done
+                one "$1" "$target" &
+        done
+        wait
+        for target in "${targets[@]}"; do
+                number=$((number + 1))
+                sed -E "1s/^(not ok|ok)/\1 $number/" "$results/$target.$1"
+                ! grep -q '^not ok' "$results/$target.$1" || failed=$((failed + 1))
+        done
+}
+
+part=${1:-} seconds=0
+shift || usage
+case $part in
+new | both)
+        seconds=${1:?"fuzz: how many seconds?"}
+        shift
+        ;;
+again) ;;
+*) usage ;;
+esac
+targets=("$@")
+[ $# -gt 0 ] || mapfile -t targets < <(basename -a -s .c tests/fuzz/fuzz_*.c | sed 's/^fuzz_//')
+for target in "${targets[@]}"; do
         [ -n "${runs[$target]:-}" ] || {
                 echo "fuzz: no such target: $target (there are: ${!runs[*]})" >&2
                 exit 2
         }
-        kept=tests/fuzz/corpus/$target found=build/fuzz/corpus/$target log=build/fuzz/$target.log
-        options=($limits "-max_len=${size_max[$target]}" "-artifact_prefix=build/fuzz/$target-")
-        if [ "$mode" = new ]; then
-                options+=("-max_total_time=$seconds")
-        else
-                rm -rf "$found"
-                options+=(-seed=1 "-runs=${runs[$target]}")
-        fi
-        mkdir -p "$found"
-        status=0
-        "build/fuzz/tests/fuzz_$target" "${options[@]}" "$found" "$kept" >"$log" 2>&1 || status=$?
-        executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-        count=$((count + 1))
-        if [ "$status" -eq 0 ] && [ "${executed:-0}" -ge "$(find "$kept" -type f | wc -l)" ]; then
-                echo "ok $count - $target: $executed inputs"
-        else
-                failed=$((failed + 1))
-                echo "not ok $count - $target: exit status $status; see $log"
-                grep -E 'assertion failed|ERROR:|Test unit written' "$log" | sed 's/^/# /' || true
-        fi
+        [ "$part" != both ] || rm -rf "build/fuzz/corpus/$target"
 done
-echo "1..$count"
+rm -rf "$results"
+mkdir -p "$results"
+[ "$part" = new ] || all again
+[ "$part" = again ] || {
+        echo "# seed $seed"
+        all new
+}
+echo "1..$number"
 [ "$failed" -eq 0 ]

@@ -2,6 +2,7 @@
  * each of them and must agree in verdict, emissions, decisions, hold and digest. Then the coordinator dies at some N
  * and a second core takes over by R12 and R13: same digest at N, same verdicts and emissions from N on. */
 #include "core/ids.h"
+#include "core/narrate.h"
 #include "fuzz.h"
 #include "lane_model.h"
 
@@ -38,7 +39,7 @@ struct lane {
         unsigned stories_count;
         struct record records[RECORDS];
         size_t records_count;
-        struct model_print prints[RECORDS * MODEL_EMISSIONS / 16];
+        struct model_print prints[RECORDS * 64];
         size_t prints_count;
         struct model model;
         struct run run;
@@ -239,6 +240,17 @@ static void keep(void *context, const struct assent_message *message)
         run->prints[run->prints_count++] = model_print_of(message);
 }
 
+/* Whatever it does can be told in one printable line. */
+static void tell(void *context, const struct assent_trace *trace)
+{
+        (void)context;
+        char sentence[160]; /* some are cut */
+        size_t size = assent_narrate(trace, 1000000, sentence, sizeof sentence);
+        ASSENT_ASSERT(size > 0 && size < sizeof sentence && strlen(sentence) == size);
+        for (size_t i = 0; i < size; i++)
+                ASSENT_ASSERT(sentence[i] >= ' ' && sentence[i] <= '~');
+}
+
 static void start(struct run *run, int64_t tau_ms, int64_t floor_ms, const struct assent_settings *settings)
 {
         struct assent_core_options options = {.tau_ms = tau_ms,
@@ -246,6 +258,7 @@ static void start(struct run *run, int64_t tau_ms, int64_t floor_ms, const struc
                                               .settings = settings,
                                               .memory_max = MEMORY,
                                               .emit = keep,
+                                              .trace = tell,
                                               .context = run};
         run->core = assent_core_open(&options);
         ASSENT_ASSERT(run->core);

@@ -113,6 +113,13 @@ static void compare(const struct assent_branch_row *before, const struct assent_
                 ASSENT_ASSERT(row->slots[got.slot].answer == want->answer);
         if (got.action == ASSENT_RESEND)
                 ASSENT_ASSERT(row->slots[got.slot].phase == command->body.command.phase);
+        if (got.action == ASSENT_ANSWER) { /* P12 */
+                struct assent_message done;
+                assent_command_done(command, &done);
+                ASSENT_ASSERT(assent_message_id_holds(&done) && done.body.reply.answer == ASSENT_DONE);
+                ASSENT_ASSERT(done.body.reply.phase == command->body.command.phase && done.body.reply.branch == 3);
+                ASSENT_ASSERT(done.lamport == command->lamport + 1);
+        }
 }
 
 /* One command, from wherever. Returns whether it stays, or is now, in the parking table. */

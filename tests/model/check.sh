@@ -3,14 +3,16 @@
 # the property named beside it, that property alone being switched on. Prints TAP, one line a search.
 #
 #   tests/model/check.sh quick       small set-ups and all planted mistakes
-#   tests/model/check.sh [all]       also the large ones (a few minutes, up to 7 GB)
+#   tests/model/check.sh [all]       also the large ones (some minutes, up to 7 GB)
+#   tests/model/check.sh long        these and the largest, whose states are kept as hashes (an hour, up to 9 GB)
 #   SEARCH='3pc*' tests/model/check.sh  only the searches whose name matches
 set -euo pipefail
 readonly model=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/commit.pml
-readonly memory_mb=7000 depth_max=10000 limit_s=300
+readonly depth_max=10000
 readonly set_wanted=${1:-all}
-[[ $set_wanted == quick || $set_wanted == all ]] || {
-        echo "usage: check.sh [quick|all]" >&2
+limit_s=600 memory_mb=7000
+[[ $set_wanted == quick || $set_wanted == all || $set_wanted == long ]] || {
+        echo "usage: check.sh [quick|all|long]" >&2
         exit 2
 }
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/assent-model.XXXXXX")
@@ -31,14 +33,19 @@ report() {
         printf '%s %d - %s\n' "$1" "$number" "$2"
 }
 
-# search NAME EXPECTED FLAG…: EXPECTED is pass, acyclic (no run is endless), or the property that must be violated.
+# search NAME EXPECTED FLAG…: EXPECTED is pass, compact (pass, and a state is known by some 60 bits of hash), bitstate (pass, and
+# by three bits in 2^35), acyclic (no run is endless), or the property that must be violated.
 search() {
-        local name=$1 expected=$2 states depth took outcome status=0 started
-        local -a build=(-DSAFETY) how=()
+        local name=$1 expected=$2 states depth took outcome factor status=0 started
+        local -a build=(-DSAFETY) how=(-w22)
         shift 2
         # shellcheck disable=SC2053
         [[ $name == ${SEARCH:-*} ]] || return 0
-        [ "$expected" != acyclic ] || { build=(-DNP) && how=(-l); }
+        case $expected in
+        acyclic) build=(-DNP) && how+=(-l) ;;
+        compact) build+=(-DHC4) && how=(-w27) ;;
+        bitstate) build+=(-DBITSTATE) && how=(-w35) ;;
+        esac
         [ -z "${bit[$expected]:-}" ] || set -- "$@" "-DCHECK=${bit[$expected]}"
         cd "$scratch"
         rm -f -- *
@@ -48,7 +55,7 @@ search() {
                 return
         fi
         started=$(date +%s%N)
-        timeout "$limit_s" ./pan -w22 -m$depth_max "${how[@]}" >pan.log 2>&1 || status=$?
+        timeout "$limit_s" ./pan -m$depth_max "${how[@]}" >pan.log 2>&1 || status=$?
         took=$(($(date +%s%N) - started))
         states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' pan.log)
         depth=$(sed -n 's/.*depth reached \([0-9]*\), errors.*/\1/p' pan.log)
@@ -62,10 +69,12 @@ search() {
                         [[ $outcome != *"assertion violated"*"$property"* ]] || outcome=$property
                 done
         fi
-        [ "$expected" != acyclic ] || [ "$outcome" != pass ] || outcome=acyclic
-        printf -v line '%-34s %10s states, depth %3s, %3d.%d s: %s' "$name" "$states" "$depth" $((took / 1000000000)) \
+        [[ $outcome != pass || $expected != @(acyclic|compact|bitstate) ]] || outcome=$expected
+        printf -v line '%-36s %10s states, depth %3s, %3d.%d s: %s' "$name" "$states" "$depth" $((took / 1000000000)) \
                 $((took / 100000000 % 10)) "$outcome"
-        if [ "$outcome" = "$expected" ]; then
+        factor=$(sed -n 's/^hash factor: \([0-9]*\).*/\1/p' pan.log)
+        [ -z "$factor" ] || line+=", $factor bits a state"
+        if [ "$outcome" = "$expected" ] && [ "${factor:-100}" -ge 100 ]; then
                 report ok "$line"
         else
                 report 'not ok' "$line; wanted $expected"
@@ -78,6 +87,7 @@ caught() { search "planted: $1" "${@:2}"; }
 small=$(budgets 0 0 0 0 0 0)
 # A begin repeated late, and time enough left for its copy to run out.
 late="$(budgets 1 1 0 1 0 0) -DTIMEOUT=1 -DTIME_MAX=4 -DCOORDINATORS=1"
+readonly three=-DN=3
 # shellcheck disable=SC2046,SC2086 # flags are words
 quick_set() {
         holds '2pc' $small
@@ -85,11 +95,13 @@ quick_set() {
         holds '3pc, cut-off commits' $small -DTHREE_PHASE -DCUT_OFF
         holds '2pc, coordinators die' $small -DMORTAL_COORDINATORS
         holds '2pc, a coordinator restarts' $(budgets 1 0 0 0 0 0)
-        holds '2pc, three participants' $small -DN=3 -DCOORDINATORS=1
+        holds '2pc, three participants' $small $three
+        holds '3pc, three participants' $small $three -DTHREE_PHASE
         search '2pc, every run ends' acyclic $small -DMORTAL_COORDINATORS
         search '3pc, every run ends' acyclic $small -DTHREE_PHASE
         caught 'textbook 3pc timeouts' I1_agreement $small -DTHREE_PHASE -DPLANT_TEXTBOOK
         caught 'textbook 3pc timeouts (I9)' I9_no_unilateral_outcome $small -DTHREE_PHASE -DPLANT_TEXTBOOK
+        caught 'the same, three participants' I1_agreement $small $three -DTHREE_PHASE -DPLANT_TEXTBOOK
         caught 'prepared aborts by itself' I1_agreement $small -DPLANT_UNILATERAL_ABORT
         caught 'last vote wins' I2_validity $small -DSECOND_VOTES=1 -DPLANT_LAST_VOTE
         caught 'unknown means abort' I16_forgetting $(budgets 0 0 0 0 0 1) -DPLANT_PRESUME_ABORT
@@ -114,14 +126,28 @@ large_set() {
         holds '2pc, participants crash, ask early' $(budgets 0 0 1 0 0 1)
         holds '2pc, anyone dies for ever' $(budgets 0 0 1 0 0 0) -DMORTAL_COORDINATORS -DMORTAL_PARTICIPANTS
         holds '3pc, cancel, begin repeated' $(budgets 0 0 0 1 1 0) -DTHREE_PHASE -DCUT_OFF -DCOORDINATORS=1
-        holds '3pc, three participants' $small -DN=3 -DTHREE_PHASE -DCOORDINATORS=1
-        holds '2pc, the same, longer time' $late
+        holds '2pc, three, a coordinator restarts' $(budgets 1 0 0 0 0 0) $three
+        holds '2pc, three, one crashes' $(budgets 0 0 1 0 0 0) $three
+        holds '2pc, three, begin repeated' $(budgets 0 0 0 1 0 0) $three
+        holds '2pc, three, cancel' $(budgets 0 0 0 0 1 0) $three
+        search '2pc, three, every run ends' acyclic $small $three
+        holds '2pc, begin repeated, longer time' $late
         caught 'checkpoint before delivery' I16_forgetting $(budgets 1 1 0 0 0 0) -DPLANT_EARLY_CHECKPOINT
         caught 'no floor' I2_validity $late -DPLANT_NO_FLOOR
         caught 'no floor (R13)' R13_digest $late -DPLANT_NO_FLOOR
 }
 
+# shellcheck disable=SC2046,SC2086
+long_set() {
+        search '2pc, three, restart and checkpoint' compact $(budgets 1 1 0 0 0 0) $three
+        search '2pc, three, restart, begin repeated' compact $(budgets 1 0 0 1 0 0) $three
+        search '3pc, three, a coordinator restarts' compact $(budgets 1 0 0 0 0 0) $three -DTHREE_PHASE
+        search '3pc, three, one crashes' compact $(budgets 0 0 1 0 0 0) $three -DTHREE_PHASE
+        search '2pc, three, anyone restarts' bitstate $(budgets 1 0 1 0 0 0) $three
+}
+
 quick_set
 [ "$set_wanted" = quick ] || large_set
+[ "$set_wanted" != long ] || { limit_s=10800 memory_mb=9000 && long_set; }
 echo "1..$number"
 [ "$number" -gt 0 ] && [ "$failed" -eq 0 ]

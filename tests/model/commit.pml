@@ -123,7 +123,8 @@ byte published[N];
 byte branch[N];
 byte answer[N];       /* of the first phase, in the row */
 bool pre_answer[N];   /* of PRE_COMMIT, in the row */
-bool vote_sent[N], pre_sent[N]; /* volatile: a crash forgets that the answer was acknowledged */
+byte vote_sent[N];    /* 1: acknowledged, which a crash forgets: 2 */
+bool pre_sent[N];     /* acknowledged; likewise */
 bool asked_last[N];
 bool dead[N];
 #ifdef PLANT_ANSWER_FIRST
@@ -143,7 +144,7 @@ byte fate; /* NONE, VOTING, COMMIT or ABORT */
 byte fate_deadline;
 byte first_vote[N];
 
-hidden byte i_, n_, kind_, who_, yes_;
+hidden byte lost_, i_, n_, kind_, who_, yes_;
 hidden byte result_, at_;
 hidden int digest_;
 
@@ -152,6 +153,11 @@ hidden int digest_;
 #define E(k, i) emitted[(k) * N + (i)]
 #define decided(i) (published[i] & (C_COMMIT | C_ABORT)) /* P10: the own commands are read to their end first */
 #define in_doubt(i) (branch[i] == PREPARED || branch[i] == PRE_COMMITTED)
+/*
+ * The branches are alike too: their numbers are the order in which they first vote, and those that never vote come last. Any
+ * run becomes such a one when its branches are renumbered.
+ */
+#define may_vote(i) (i == 0 || vote_sent[i - 1] != 0)
 #define is_vote(kind) ((kind) >= VOTE_YES && (kind) <= VOTE_READ_ONLY)
 #define says_abort(i) (branch[i] == ABORTED || branch[i] == REFUSED || branch[i] == TOMBSTONE)
 
@@ -381,11 +387,12 @@ inline restart(k)
 /*
  * What gets through is published in the step that computes it: a later publication is a later delivery, and delivery is free
  * anyway. What matters is the part that is lost when a coordinator dies, in any mixture over the topics: that is what a cut
- * leaves behind.
+ * leaves behind. It begins with the first emission that is lost (`lost_`: to which topics).
  */
 inline publish(k)
 {
         for (i_ : 0 .. N - 1) {
+                cut[(k) * N + i_] = cut[(k) * N + i_] || E(k, i_) != 0 && (lost_ & (1 << i_));
                 if
                 :: !cut[(k) * N + i_] ->
                         published[i_] = published[i_] | E(k, i_);
@@ -397,26 +404,40 @@ inline publish(k)
 }
 
 /*
- * The coordinators are alike, so a name may be given by what happens: the one that dies in a run with one death is 0, and in
- * a run without deaths the one that reads first.
+ * The coordinators are alike, so a name may be given by what happens: the one that dies in a run with one death, or loses what
+ * it emitted, is 0, and in a run without either the one that reads first.
  */
 #define may_die(k) (restarts > 0 && (k == 0 || RESTARTS > 1))
+#ifdef MORTAL_COORDINATORS
+#define may_lose(k) (k == 0)
+#define may_read(k) true
+#else
+#define may_lose(k) may_die(k)
+#define may_read(k) (RESTARTS > 0 || k == 0 || at[0] > 0)
+#endif
 
 proctype coordinator(byte k)
 {
 end:
         do
-        :: d_step { at[k] < length && (RESTARTS > 0 || k == 0 || at[0] > 0) ->
-                read_record(k); publish(k) }
-        :: d_step { may_die(k) && at[k] < length && !cut[k * N] -> cut[k * N] = 1 }
-        :: d_step { may_die(k) && at[k] < length && !cut[k * N + 1] -> cut[k * N + 1] = 1 }
+        :: atomic { at[k] < length && may_read(k) ->
+                if
+                :: lost_ = 0
+                :: may_lose(k) -> lost_ = 1
+                :: may_lose(k) -> lost_ = 2
+                :: may_lose(k) -> lost_ = 3
 #if N == 3
-        :: d_step { may_die(k) && at[k] < length && !cut[k * N + 2] -> cut[k * N + 2] = 1 }
+                :: may_lose(k) -> lost_ = 4
+                :: may_lose(k) -> lost_ = 5
+                :: may_lose(k) -> lost_ = 6
+                :: may_lose(k) -> lost_ = 7
 #endif
+                fi;
+                d_step { read_record(k); publish(k) } }
         :: d_step { checkpoints > 0 && at[k] > 0 && emit_from[k] == 0 && durable(k) && saved_next != at[k] -> checkpoint(k) }
         :: d_step { may_die(k) && at[k] > 0 -> restart(k) }
 #ifdef PLANT_LOCAL_CLOCK
-        :: d_step { phase[k] == VOTING && now > deadline[k] -> decide(k, ABORT, C_ABORT); publish(k) }
+        :: d_step { phase[k] == VOTING && now > deadline[k] -> decide(k, ABORT, C_ABORT); lost_ = 0; publish(k) }
 #endif
 #ifdef MORTAL_COORDINATORS
         :: break /* dead for ever: nobody's end may depend on it */
@@ -505,7 +526,7 @@ inline evaluate(i)
 inline crash(i)
 {
         crashes--;
-        vote_sent[i] = 0;
+        vote_sent[i] = (vote_sent[i] -> 2 : 0);
         pre_sent[i] = 0;
         asked_last[i] = 0;
 #ifdef PLANT_ANSWER_FIRST
@@ -519,7 +540,8 @@ proctype participant(byte i)
 end:
         do
 #ifdef PLANT_ANSWER_FIRST
-        :: d_step { branch[i] == NONE && (published[i] & C_PREPARE) && !half[i] -> half[i] = 1; append(VOTE_YES, i) }
+        :: d_step { branch[i] == NONE && (published[i] & C_PREPARE) && !half[i] && may_vote(i) ->
+                half[i] = 1; vote_sent[i] = 2; append(VOTE_YES, i) }
         :: d_step { half[i] && branch[i] == NONE -> half[i] = 0; answer[i] = YES; vote_sent[i] = 1; branch[i] = PREPARED }
 #else
         :: d_step { branch[i] == NONE && (published[i] & C_PREPARE) -> answer[i] = YES; branch[i] = PREPARED }
@@ -529,7 +551,7 @@ end:
         :: d_step { branch[i] == NONE && (published[i] & C_PREPARE) -> answer[i] = READ_ONLY; branch[i] = HAD_NOTHING }
 #endif
         :: d_step { branch[i] == TOMBSTONE && answer[i] == 0 && (published[i] & C_PREPARE) -> answer[i] = NO }
-        :: d_step { answer[i] != 0 && !vote_sent[i] -> append(answer[i], i); vote_sent[i] = 1 }
+        :: d_step { answer[i] != 0 && vote_sent[i] != 1 && may_vote(i) -> append(answer[i], i); vote_sent[i] = 1 }
 #ifdef THREE_PHASE
         :: d_step { (published[i] & C_PRE_COMMIT) && branch[i] != PRE_COMMITTED && branch[i] != FROZEN && !pre_answer[i] ->
                 on_pre_commit(i) }
@@ -541,7 +563,7 @@ end:
         :: d_step { in_doubt(i) && !decided(i) && early > 0 && now < TIME_MAX -> early--; append(INQUIRE, i); evaluate(i) }
         :: d_step { in_doubt(i) && !decided(i) && !asked_last[i] && now == TIME_MAX ->
                 asked_last[i] = 1; append(INQUIRE, i); evaluate(i) }
-        :: d_step { crashes > 0 && (vote_sent[i] || pre_sent[i]
+        :: d_step { crashes > 0 && (vote_sent[i] == 1 || pre_sent[i]
 #ifdef PLANT_ANSWER_FIRST
                 || half[i]
 #endif
@@ -574,6 +596,10 @@ end:
         :: d_step { length > 0 && stamp[length - 1] < now -> append(TICK, 0) } /* R14: anyone's */
 #if SECOND_VOTES > 0
         :: d_step { seconds > 0 && first_vote[0] == YES -> seconds--; append(VOTE_NO, 0) }
+        :: d_step { seconds > 0 && first_vote[1] == YES -> seconds--; append(VOTE_NO, 1) }
+#if N == 3
+        :: d_step { seconds > 0 && first_vote[2] == YES -> seconds--; append(VOTE_NO, 2) }
+#endif
 #endif
         od
 }
