@@ -248,8 +248,9 @@ enum assent_err assent_consumer_open(const struct assent_consumer_options *optio
                 return fail(c, ASSENT_E_ARGUMENT,
                             "options need ASSENT_CONSUMER_OPTIONS_INIT, a topic, a group, a handler and a config");
         if (strlen(options->topic) + strlen("-dlt") >= ASSENT_TOPIC_SIZE_MAX)
-                return fail(c, ASSENT_E_ARGUMENT, "topic %s: a name of more than %d characters leaves no room for its dead letters",
-                            options->topic, ASSENT_TOPIC_SIZE_MAX - 1 - (int)strlen("-dlt"));
+                return fail(c, ASSENT_E_ARGUMENT,
+                            "topic %s: a name of more than %d characters leaves no room for its dead letters", options->topic,
+                            ASSENT_TOPIC_SIZE_MAX - 1 - (int)strlen("-dlt"));
         c->options = *options;
         c->horizon_ms = assent_config_int(options->config, "assent.horizon_ms");
         return open_all(c);
