@@ -382,7 +382,7 @@ void sim_check_audit(void)
                 audit_client(&sim_transactions[i]);
         if (sim_judge.conflicts >= 10 && !sim_judge.conflicts_told && !sim_violated())
                 sim_violation("I18", "%u commands came again with other contents, and nobody has said so", sim_judge.conflicts);
-        if (sim_judge.contradictions >= 3 && !sim_judge.contradictions_told && !sim_violated())
+        if (sim_judge.contradictions >= 10 && !sim_judge.contradictions_told && !sim_violated())
                 sim_violation("I18", "%u decisions about what nobody began, and no alarm", sim_judge.contradictions);
         if (clean && book.sum != 0 && !sim_violated())
                 sim_violation("I4", "all balances add up to %" PRId64, book.sum);
