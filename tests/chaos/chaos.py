@@ -24,7 +24,6 @@ from run import (BROKERS, COORDINATORS, DRAIN_S, LANES, ROOT, SECONDS, SEED, SER
                  unsettled)
 
 
-
 def heal(run, loads):
     """What has begun takes its time; nothing new begins but load."""
     end = time.monotonic() + START_S

@@ -13,7 +13,7 @@ class Loads:
     """Load generators, one after the other in each slot, every one known by a timeout of its own; and single transactions whose
     ids are known."""
 
-    SLOTS, COUNT, REST_S = 4, 300, 1.0  # together some hundreds a second at most: the judge has to read them all
+    SLOTS, COUNT, REST_S = 4, 200, 1.0  # together some hundreds a second at most: the judge has to read them all
     SINGLES, EVERY_S = 6, 0.35
 
     def __init__(self, run):
@@ -48,7 +48,7 @@ class Loads:
         self.timeouts.add(timeout)
         services = draw.sample(SERVICES, draw.choice((2, 3, 3)))
         popen = self.spawn("load-%d" % timeout, "assent-load", "--json", "--count", str(self.COUNT), "--in-flight",
-                           str(draw.choice((8, 32, 64))), "--protocol", draw.choice(("2pc", "3pc")), "--participants",
+                           str(draw.choice((16, 64, 128))), "--protocol", draw.choice(("2pc", "3pc")), "--participants",
                            ",".join(services), "--abort-ratio", str(draw.choice((0, 0.1, 0.3))), "--duplicate-ratio",
                            str(draw.choice((0, 0.1, 0.5))), "--timeout", "%dms" % timeout, "--seed", str(draw.randrange(10**6)))
         return {"popen": popen, "timeout_ms": timeout, "killed": False}

@@ -2,18 +2,19 @@
 import collections
 import random
 import signal
+import struct
 import time
 
 import cluster
 from run import BROKERS, COORDINATORS, LANES, SECONDS, SEED, SERVICES
 
-KINDS = ("broker-kill", "broker-two", "broker-pause", "broker-long-pause", "leader-move", "coordinator-kill",
-         "coordinator-leave", "coordinators-away", "coordinator-pause", "coordinator-long-pause", "participant-kill",
-         "participant-pause", "participant-long-pause", "load-kill")
+KINDS = ("broker-kill", "broker-then-participant", "broker-then-coordinator", "broker-two", "broker-pause",
+         "broker-long-pause", "leader-move", "coordinator-kill", "coordinator-leave", "coordinators-away", "coordinator-pause",
+         "coordinator-long-pause", "participant-kill", "participant-pause", "participant-long-pause", "load-kill")
 CUTS = ("cut-broker", "cut-brokers-one-way", "cut-service", "cut-service-one-way")
 OFTEN = ("broker-kill", "leader-move", "leader-move", "coordinator-kill", "participant-kill", "participant-kill")
 QUIET, PERIOD_S = 0.25, (3.0, 6.0)  # a quarter of all periods brings nothing new
-EXTRA_S = 40  # for the kinds of faults that have not had their turn
+EXTRA_S = 60  # for the kinds of faults that have not had their turn
 
 
 class Nemesis:
@@ -87,6 +88,22 @@ class Nemesis:
         nodes = self.free_brokers()
         return nodes and self.bring_down(nodes, self.random.uniform(0.2, 2.5))
 
+    def broker_then(self, names):
+        """What a service has sent is not acknowledged yet, and it dies."""
+        service = self.calm(names)
+        nodes = service and self.free_brokers()
+        if not nodes:
+            return None
+        away = self.random.uniform(0.5, 1.5)
+        self.run.agenda.after(away, lambda: service.calm and self.bring_down_service(service, 0.5))
+        return "%s, after %.1f s %s" % (self.bring_down(nodes, self.random.uniform(1, 2.5)), away, service.name)
+
+    def broker_then_participant(self):
+        return self.broker_then(SERVICES)
+
+    def broker_then_coordinator(self):
+        return self.broker_then(COORDINATORS)
+
     def broker_two(self):
         nodes = self.free_brokers(2)
         return nodes and self.bring_down(nodes, self.random.uniform(0.1, 0.6))
@@ -111,18 +128,17 @@ class Nemesis:
         return self.hold_broker(self.random.uniform(3, 6))
 
     def leader_move(self):
-        if self.disturbed:
-            return None
         topics = [topic for topic in self.run.topics if not topic.endswith("-dlt")]
         moves = {}
         for topic in self.random.sample(topics, 3):
             for lane in range(LANES):
                 moves[topic, lane] = self.random.sample(cluster.NODES, 3)
         moves["__consumer_offsets", self.random.randrange(4)] = self.random.sample(cluster.NODES, 3)
+        node = self.random.choice([node for node in cluster.NODES if node not in self.disturbed])
         try:
-            cluster.move_leaders(self.random.choice(self.run.brokers.servers.split(",")), moves)
-        except OSError as error:
-            return "%d lanes (no answer: %s)" % (len(moves), error)
+            cluster.move_leaders(self.run.brokers.servers.split(",")[node - 1], moves)
+        except (OSError, struct.error):
+            return None  # it cannot ask the others, or not yet
         return "%d lanes" % len(moves)
 
     def calm(self, names):
@@ -131,9 +147,9 @@ class Nemesis:
 
     def kill_service(self, names):
         service = self.calm(names)
-        if not service:
-            return None
-        away = self.random.uniform(0, 2)
+        return service and self.bring_down_service(service, self.random.uniform(0, 2))
+
+    def bring_down_service(self, service, away):
         service.kill()
         self.run.agenda.after(away, service.start)
         return "%s, for %.1f s" % (service.name, away)
