@@ -9,6 +9,7 @@ Environment: ASSENT_BUILD (build/release), TMPDIR. Prints TAP."""
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -339,6 +340,7 @@ def lost_begin(copy):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = Report()
     folder = tempfile.mkdtemp(prefix="doctored.")
     try:

@@ -28,8 +28,7 @@ class Loads:
     def spawn(self, name, program, *words):
         with open(self.log(name), "a", encoding="utf-8") as log:
             return subprocess.Popen([*self.run.network.at("clients"), self.run.program(program), *words, *self.run.arguments()],
-                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT,
-                                    start_new_session=True)
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT)
 
     def keep_up(self):
         self.reap()

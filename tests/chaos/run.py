@@ -70,7 +70,7 @@ class Service:
         self.lives += 1
         with open(self.log, "a", encoding="utf-8") as log:
             self.popen = subprocess.Popen([*self.run.network.at(self.name), *self.arguments], stdin=subprocess.DEVNULL,
-                                          stdout=log, stderr=log, env=ENVIRONMENT, start_new_session=True)
+                                          stdout=log, stderr=log, env=ENVIRONMENT)
         self.calm = True
 
     def kill(self):
