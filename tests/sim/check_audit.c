@@ -255,8 +255,9 @@ static void audit_lane(const struct book *book, int lane)
                 struct check_txn *txn = sim_check_txn(&print->txn_id);
                 struct check_branch *branch = &txn->branches[print->branch];
                 const struct check_answer *answers = branch->answers;
-                bool unheard = offset >= commands->cursor && answers[CHECK_FIRST].phase &&
-                               !answers[sim_check_slot((enum assent_phase)print->word)].phase; /* P12 */
+                /* P12: a row all of whose commands are at or above the cursor cannot have gone. */
+                bool unheard = branch->first > commands->cursor && answers[CHECK_FIRST].phase &&
+                               !answers[sim_check_slot((enum assent_phase)print->word)].phase;
                 if (row_of(branch)->rows == 0 && !txn->tainted && (unheard || !sim_check_expired(txn, commands))) {
                         sim_violation("I5", "%s: lane %d is read up to %" PRId64 ", and nothing is known of %s.%u at %" PRId64,
                                       sim_service_name(book->service), lane, commands->position, sim_check_short(txn, text),
