@@ -57,7 +57,7 @@ else
 $(error FLAVOUR=$(FLAVOUR): there are release, asan, sim, coverage and fuzz)
 endif
 
-PACKAGES := rdkafka avro-c uuid sqlite3 jansson
+PACKAGES := rdkafka avro-c uuid sqlite3 jansson libcrypto libmicrohttpd libcurl hiredis
 comma    := ,
 present   = $(foreach package,$(1),$(shell $(PKG_CONFIG) --exists $(package) 2>/dev/null && echo $(package)))
 flags_of  = $(if $(filter $(FOUND),$(2)),$(shell $(PKG_CONFIG) $(1) $(filter $(FOUND),$(2))))
@@ -67,7 +67,7 @@ LIBS     := $(call flags_of,--libs,$(PACKAGES)) -lpthread -lm
 CRITERION := -Wl,--no-gc-sections $(call flags_of,--libs,criterion)
 
 # Daemons and tools see what a user of the library sees; the framework and its tests see the inside as well.
-OUTSIDE  := -Iframework/include $(call flags_of,--cflags,sqlite3 jansson)
+OUTSIDE  := -Iframework/include -I$(GEN) $(call flags_of,--cflags,sqlite3 jansson avro-c hiredis)
 INSIDE   := -Iframework -Iframework/include -I$(GEN) $(call flags_of,--cflags,$(PACKAGES))
 
 # ---- what there is to build ------------------------------------------------------------------------------------------

@@ -28,16 +28,16 @@
 #include "core/ids.h"
 
 #include <string.h>
-#include <uuid/uuid.h>
 
 #include "base/hash.h"
 #include "base/panic.h"
+#include "base/uuid5.h"
 
 #define NAME_SIZE_MAX 32
 #define BRANCH_NONE   0xffff
 
-static const uuid_t namespace_id = {0x7e, 0x1a, 0x4a, 0x48, 0x01, 0xb1, 0x47, 0x05,
-                                    0x8c, 0x33, 0xe6, 0xf3, 0xf9, 0xf4, 0x41, 0xa7};
+static const struct assent_uuid namespace_id = {
+    {0x7e, 0x1a, 0x4a, 0x48, 0x01, 0xb1, 0x47, 0x05, 0x8c, 0x33, 0xe6, 0xf3, 0xf9, 0xf4, 0x41, 0xa7}};
 
 static size_t put_integer(uint8_t *out, uint64_t value, size_t size)
 {
@@ -112,7 +112,7 @@ void assent_message_id_derive(const struct assent_message *message, struct assen
                 size += put_integer(name + size, (uint64_t)message->body.outcome.rejected_offset, 8);
         }
         ASSENT_ASSERT(size <= sizeof name);
-        uuid_generate_sha1(out->bytes, namespace_id, (const char *)name, size);
+        assent_uuid5(&namespace_id, name, size, out);
 }
 
 void assent_message_seal(struct assent_message *message)

@@ -8,13 +8,14 @@ set -euo pipefail
 
 declare -A packages=(
         [build]='gcc libc6-dev make pkg-config librdkafka-dev libavro-dev uuid-dev libsqlite3-dev libjansson-dev
-                 libxxhash-dev sqlite3'
-        [test]='libcriterion-dev python3 python3-yaml spin clang libclang-rt-14-dev'
+                 libxxhash-dev libmicrohttpd-dev libssl-dev libcurl4-openssl-dev libhiredis-dev sqlite3 curl'
+        [test]='libcriterion-dev python3 python3-yaml python3-venv spin clang libclang-rt-14-dev redis-server prometheus'
         [kafka]='default-jre-headless maven'
         [chaos]='kcat iproute2'
 )
 # Not every machine has these from a package of that name; the command is what counts.
-declare -A command_of=([gcc]=gcc [clang]=clang [make]=make [pkg-config]=pkg-config [sqlite3]=sqlite3 [spin]=spin [maven]=mvn)
+declare -A command_of=([gcc]=gcc [clang]=clang [make]=make [pkg-config]=pkg-config [sqlite3]=sqlite3 [spin]=spin [maven]=mvn
+                     [curl]=curl [redis-server]=redis-server [prometheus]=promtool)
 
 java_is_enough() {
         local major

@@ -10,7 +10,7 @@ from report import BUILD, Report, ROOT, code, files
 CORE = os.path.join(BUILD, "obj/framework/core")
 BASE = os.path.join(BUILD, "obj/framework/base")
 # What a core may ask of the C library: bytes. The last two come from the compiler's hardening.
-BYTES = re.compile(r"(?:memcpy|memmove|memset|memcmp|strlen|uuid_generate_sha1"
+BYTES = re.compile(r"(?:memcpy|memmove|memset|memcmp|strlen|SHA1_(?:Init|Update|Final)"
                    r"|__(?:memcpy|memmove|memset)_chk|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_)$")
 # The arena is where the core's memory comes from: reserved once at birth, and returned.
 ARENA = ("arena.o", {"mmap", "munmap"})
