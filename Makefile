@@ -68,7 +68,7 @@ CRITERION := -Wl,--no-gc-sections $(call flags_of,--libs,criterion)
 
 # Daemons and tools see what a user of the library sees; the framework and its tests see the inside as well.
 OUTSIDE  := -Iframework/include -I$(GEN) $(call flags_of,--cflags,sqlite3 jansson avro-c hiredis)
-INSIDE   := -Iframework -Iframework/include -I$(GEN) $(call flags_of,--cflags,$(PACKAGES))
+INSIDE   := -Iframework -Iframework/include -I$(GEN) $(call flags_of,--cflags,$(filter-out hiredis,$(PACKAGES)))
 
 # ---- what there is to build ------------------------------------------------------------------------------------------
 object    = $(patsubst %.c,$(B)/obj/%.o,$(1))
