@@ -1,12 +1,5 @@
-/* main.c: the simulator: one world told, or many worlds in several jobs, counted.
- *
- *   simulator [--seed N] [--narrate] [--transactions N] [--verify]
- *   simulator --seeds COUNT [--from N] [--jobs N] [--budget SECONDS] [--counts FILE] [--require-all] [--tap] [--bugs]
- *   simulator matrix [POINT [CASE]]
- *   simulator stories [NAME]
- *
- * --verify runs the world twice and compares what happened; --bugs ends with the first violation, as one line for scripts.
- * A world that crashes takes its job with it: the parent says which seed it was and starts another job. */
+/* main.c: the simulator: one world told, or many worlds in several jobs, counted. A world that crashes takes its job with it:
+ * the parent says which seed it was and starts another job. */
 #include "sim.h"
 
 #include <errno.h>
@@ -423,6 +416,7 @@ static void watch_jobs(pid_t pids[JOBS_MAX], double began, double deadline)
 {
         const struct timespec pause = {.tv_nsec = 50000000};
         double told = began, interval = isatty(2) ? 1 : 30;
+        unsigned named = 0;
         for (unsigned running = arguments.jobs; running > 0;) {
                 int status;
                 pid_t pid = waitpid(-1, &status, WNOHANG);
@@ -442,6 +436,9 @@ static void watch_jobs(pid_t pids[JOBS_MAX], double began, double deadline)
                 if (seconds() - told >= interval) {
                         told = seconds();
                         tell_progress(told - began);
+                        for (; named < FAILURES_MAX && shared->failures[named].text[0] && !arguments.bugs; named++)
+                                fprintf(stderr, "%sseed %" PRIu64 " failed: %s\n", isatty(2) ? "\n" : "",
+                                        shared->failures[named].seed, shared->failures[named].text);
                 }
         }
 }
@@ -473,6 +470,15 @@ static int tell_stories(int argc, char **argv)
         return sim_stories(argc > 1 ? argv[1] : NULL);
 }
 
+static const char help[] =
+        "simulator [--seed N] [--narrate] [--transactions N] [--verify]      one world; --verify runs it twice and compares\n"
+        "simulator --seeds COUNT [--from N] [--transactions N] [--jobs N]    many worlds, on all processors\n"
+        "    --budget SECONDS  begin no world after that       --require-all  fail if a kind of fault never happened\n"
+        "    --counts FILE     how often each thing happened    --tap          report for a test runner\n"
+        "    --bugs            end with the first violation, told in one line\n"
+        "simulator stories [NAME]                                            the worlds with a name\n"
+        "simulator matrix [POINT [CASE]]                                     every crash point, once and twice\n";
+
 static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
@@ -495,13 +501,13 @@ static uint64_t number(const char *text)
 
 static void parse(int argc, char **argv)
 {
-        enum { SEED = 1, SEEDS, FROM, TRANSACTIONS, JOBS, BUDGET, COUNTS, NARRATE, VERIFY, BUGS, TAP, REQUIRE_ALL };
+        enum { SEED = 1, SEEDS, FROM, TRANSACTIONS, JOBS, BUDGET, COUNTS, NARRATE, VERIFY, BUGS, TAP, REQUIRE_ALL, HELP };
         static const struct option options[] = {
                 {"seed", 1, NULL, SEED},       {"seeds", 1, NULL, SEEDS},   {"from", 1, NULL, FROM},
                 {"jobs", 1, NULL, JOBS},       {"budget", 1, NULL, BUDGET}, {"transactions", 1, NULL, TRANSACTIONS},
                 {"counts", 1, NULL, COUNTS},   {"bugs", 0, NULL, BUGS},     {"narrate", 0, NULL, NARRATE},
                 {"verify", 0, NULL, VERIFY},   {"tap", 0, NULL, TAP},       {"require-all", 0, NULL, REQUIRE_ALL},
-                {0},
+                {"help", 0, NULL, HELP},       {0},
         };
         for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
                 uint64_t value = option >= SEED && option <= BUDGET ? number(optarg) : 0;
@@ -518,7 +524,8 @@ static void parse(int argc, char **argv)
                 case BUGS: arguments.bugs = true; break;
                 case TAP: arguments.tap = true; break;
                 case REQUIRE_ALL: arguments.require_all = true; break;
-                default: exit(2);
+                case HELP: fputs(help, stdout); exit(0);
+                default: exit(2); /* getopt has said why */
                 }
         }
         if (optind < argc) {
