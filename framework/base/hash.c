@@ -1,4 +1,4 @@
-/* hash.c: murmur2 by hand, because no packaged library has Kafka's; XXH64 by xxhash's inline
+/* hash.c: murmur2 by hand, because no packaged library has Kafka's; XXH64 and XXH3 by xxhash's inline
  * header, because it needs no link and cannot clash with another copy in the program. */
 #include "base/hash.h"
 
@@ -45,6 +45,14 @@ uint64_t assent_hash64(const void *data, size_t size, uint64_t seed)
 uint64_t assent_hash64_chain(uint64_t previous, const void *data, size_t size)
 {
         return assent_hash64(data, size, previous);
+}
+
+void assent_hash128(const void *data, size_t size, uint8_t out[16])
+{
+        ASSENT_ASSERT(data != NULL || size == 0);
+        XXH128_canonical_t canonical;
+        XXH128_canonicalFromHash(&canonical, XXH3_128bits(data, size));
+        memcpy(out, canonical.digest, sizeof canonical.digest);
 }
 
 /* hash.h keeps xxhash out of its includers, so the state lives there as plain words and is copied

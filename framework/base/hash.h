@@ -1,4 +1,4 @@
-/* hash.h: the two hashes of the project. Their values are part of the wire contract: they never
+/* hash.h: the hashes of the project. Their values are part of the wire contract, and stand in databases: they never
  * change. */
 #ifndef ASSENT_BASE_HASH_H
 #define ASSENT_BASE_HASH_H
@@ -15,6 +15,9 @@ uint64_t assent_hash64(const void *data, size_t size, uint64_t seed);
 
 /* The next link of a hash chain: XXH64 of the bytes, seeded with the link before it. */
 uint64_t assent_hash64_chain(uint64_t previous, const void *data, size_t size);
+
+/* XXH3 with 128 bits, in its canonical (big-endian) form. */
+void assent_hash128(const void *data, size_t size, uint8_t out[16]);
 
 /* XXH64 of a concatenation, piece by piece: init, add…, value. `value` may be asked at any time and
  * changes nothing. */

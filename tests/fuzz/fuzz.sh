@@ -11,8 +11,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 # What `again` adds to the corpus: some seconds on a slow core. Counted in inputs, not seconds, so that they are the same.
-declare -A runs=([coordinator]=1000 [headers]=2500 [participant]=20000 [decode]=80000 [texts]=150000 [properties]=3000)
-declare -A size_max=([coordinator]=1024 [headers]=600 [participant]=512 [decode]=4098 [texts]=2000 [properties]=10000)
+declare -A runs=([coordinator]=1000 [headers]=2500 [participant]=20000 [decode]=80000 [texts]=150000 [properties]=3000 [http]=40000)
+declare -A size_max=([coordinator]=1024 [headers]=600 [participant]=512 [decode]=4098 [texts]=2000 [properties]=10000 [http]=1000)
 # The sanitizer's own queue of freed memory would count as the target's.
 export ASAN_OPTIONS=quarantine_size_mb=16
 readonly limits=(-timeout=5 -malloc_limit_mb=64 -rss_limit_mb=512 -print_final_stats=1)
