@@ -19,7 +19,7 @@ LABEL org.opencontainers.image.title="assent" \
       org.opencontainers.image.licenses="MIT"
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        libavro23 libjansson4 librdkafka1 libsqlite3-0 libuuid1 \
+        libavro23 libcurl4 libhiredis0.14 libjansson4 libmicrohttpd12 librdkafka1 libsqlite3-0 libssl3 \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 assent \
  && useradd --uid 10001 --gid assent --no-create-home --home-dir /var/lib/assent --shell /usr/sbin/nologin assent \

@@ -75,6 +75,7 @@ object    = $(patsubst %.c,$(B)/obj/%.o,$(1))
 folders   = $(sort $(patsubst %/,%,$(dir $(wildcard $(1)/*/*.c))))
 
 SCHEMAS  := $(patsubst schemas/%,$(GEN)/%.inc,$(wildcard schemas/*.avsc))
+DOCUMENTS := $(patsubst consumers/%,$(GEN)/%.inc,$(wildcard consumers/*/*.json))
 LIBRARY  := $(filter-out framework/devbroker/%,$(wildcard framework/*/*.c))
 DEVBROKER := $(wildcard framework/devbroker/*.c)
 CONSUMERS := $(notdir $(call folders,consumers))
@@ -238,13 +239,15 @@ $(B)/obj/tests/%.o:     PATHS := $(INSIDE) -Itests $(call flags_of,--cflags,crit
 $(B)/obj/consumers/%.o: PATHS := $(OUTSIDE)
 $(B)/obj/producers/%.o: PATHS := $(OUTSIDE)
 
-$(call object,$(SOURCES)): $(B)/obj/%.o: %.c $(B)/flags | $(SCHEMAS)
+$(call object,$(SOURCES)): $(B)/obj/%.o: %.c $(B)/flags | $(SCHEMAS) $(DOCUMENTS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(DEFINES) $(PATHS) -MMD -MP -c -o $@ $<
 
-# A schema as C: every line a string literal, in the order of the file.
+# A schema or a document as C: every line a string literal, in the order of the file.
 $(SCHEMAS): $(GEN)/%.avsc.inc: schemas/%.avsc
+$(DOCUMENTS): $(GEN)/%.json.inc: consumers/%.json
+$(SCHEMAS) $(DOCUMENTS):
 	$(call say,GEN,$@)
 	@mkdir -p $(@D)
 	$(Q)sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@

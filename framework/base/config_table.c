@@ -104,6 +104,13 @@ const struct assent_config_key assent_config_keys[] = {
     WORD("assent.log_level", "error|warn|info|debug", "info",
          "least severe level that is written to stderr"),
     WORD("assent.log_format", "logfmt|json", "logfmt", "how lines on stderr are written"),
+    TEXT("assent.admin_listen", "127.0.0.1:0", NULL,
+         "where a daemon answers /livez, /readyz, /metrics and /version; port 0: any that is free, \"off\": nowhere"),
+    TEXT("assent.admin_port_file", "", NULL, "a file that gets the port of assent.admin_listen when a daemon listens"),
+    TEXT("assent.admin_token_file", "", NULL,
+         "lines \"NAME TOKEN\": whoever asks for /metrics or /version must bring a token; readable by its owner only"),
+    INT("assent.statistics_ms", 5000, 0, 3600000,
+        "time between two statistics of the Kafka client, of which metrics are made; 0: none"),
     TEXT("assent.sasl_password_file", "", NULL,
          "a file, readable by its owner only, that holds the value of sasl.password"),
 };
@@ -149,7 +156,6 @@ const char *const assent_config_kafka_keys[] = {
     "ssl.endpoint.identification.algorithm",
     "ssl.key.location",
     "ssl.key.password",
-    "statistics.interval.ms",
     "topic.metadata.refresh.interval.ms",
 };
 const size_t assent_config_kafka_keys_count =
@@ -192,6 +198,7 @@ const struct assent_config_denied assent_config_denied[] = {
     {"ssl.key.pem", "name a file with ssl.key.location instead"},
     {"ssl.engine.location", "it would load foreign code into the process; remove the line"},
     {"ssl.providers", "it would load foreign code into the process; remove the line"},
+    {"statistics.interval.ms", "set assent.statistics_ms instead"},
     {"test.mock.num.brokers", "run assent-devbroker and set assent.broker=embedded instead"},
     {"transactional.id", "Kafka's own transactions are not used; remove the line"},
 };

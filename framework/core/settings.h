@@ -5,9 +5,7 @@
 
 #include "core/message.h"
 
-#define ASSENT_RULES_VERSION      1
-#define ASSENT_SCHEMA_VERSION     1
-#define ASSENT_SETTINGS_SIZE_MAX  512
+#define ASSENT_SETTINGS_SIZE_MAX 512
 
 struct assent_settings {
         uint32_t rules_version;

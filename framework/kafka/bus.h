@@ -1,5 +1,6 @@
 /* bus.h: records in, records out. What the runtimes need of Kafka, and nothing else; bus_kafka.c implements it on
- * librdkafka, a simulator implements it in tests. One bus per thread: every call and every callback is on that thread. */
+ * librdkafka, a simulator implements it in tests. One bus per thread: every call but wake, and every callback, is on that
+ * thread. */
 #ifndef ASSENT_KAFKA_BUS_H
 #define ASSENT_KAFKA_BUS_H
 
@@ -50,6 +51,7 @@ struct assent_bus_consumer_options {
         size_t lanes_count;
         assent_lane_assigned assigned;
         assent_lane_revoked revoked; /* may be NULL; also called for every lane at close */
+        void (*shared)(void *context); /* subscribed: the group has told this member its lanes, perhaps none; may be NULL */
         void *context;
 };
 
@@ -73,6 +75,10 @@ struct assent_bus_options {
         /* One per record sent. Called from poll, consume and flush; must not send. */
         void (*delivered)(void *context, const struct assent_report *report);
         void *context;
+        /* Statistics of the producer, or of the first consumer with a group, every assent.statistics_ms; `json` is freed by who
+         * gets it. Called as `delivered` is; NULL: none are made. */
+        void (*statistics)(void *context, bool consumer, char *json);
+        void *statistics_context;
 };
 
 struct assent_bus_ops {
@@ -98,6 +104,7 @@ struct assent_bus_ops {
         enum assent_err (*committed)(struct assent_bus_consumer *consumer, int32_t lane, struct assent_committed *committed);
         bool (*header)(const struct assent_record *record, const char *name, struct assent_bytes *value);
         int64_t (*monotonic_ms)(struct assent_bus *bus);
+        void (*wake)(struct assent_bus *bus);
 };
 
 /* Every implementation begins with this. */
@@ -193,9 +200,9 @@ static inline void assent_bus_consumer_close(struct assent_bus *bus, struct asse
 }
 
 /* Reads up to records_max records in offset order per lane; waits at most timeout_ms for the first and takes what is there
- * without waiting for more. Also serves delivery reports and rebalances; a report that was made ends the wait, as does a
- * signal. An error comes after the records before it, and then for good. ASSENT_OK (*count may be 0), what an `assigned`
- * callback returned, ASSENT_E_POSITION (the wanted offset is no longer in the log), ASSENT_E_KAFKA. */
+ * without waiting for more. Also serves delivery reports and rebalances; a report that was made ends the wait, as do a
+ * signal and assent_bus_wake. An error comes after the records before it, and then for good. ASSENT_OK (*count may be 0), what
+ * an `assigned` callback returned, ASSENT_E_POSITION (the wanted offset is no longer in the log), ASSENT_E_KAFKA. */
 static inline enum assent_err assent_bus_consume(struct assent_bus *bus, struct assent_bus_consumer *consumer,
                                                  struct assent_record *records, size_t records_max, int timeout_ms,
                                                  size_t *count)
@@ -244,6 +251,12 @@ static inline bool assent_bus_header(struct assent_bus *bus, const struct assent
 static inline int64_t assent_bus_monotonic_ms(struct assent_bus *bus)
 {
         return bus->ops->monotonic_ms(bus);
+}
+
+/* The consume that waits now, or else the next one, returns early. Thread: any, while the bus is open. */
+static inline void assent_bus_wake(struct assent_bus *bus)
+{
+        bus->ops->wake(bus);
 }
 
 #endif

@@ -36,6 +36,7 @@ struct assent_bus_consumer {
         bool grouped, subscribed, closing;
         assent_lane_assigned assigned;
         assent_lane_revoked revoked;
+        void (*shared)(void *context);
         void *context;
         struct held_lane *lanes; /* `assigned` was called and said OK */
         size_t lanes_count, lanes_max;
@@ -189,6 +190,8 @@ static void rebalanced(rd_kafka_t *client, rd_kafka_resp_err_t err, rd_kafka_top
                 enum assent_err taken = lanes_take(consumer, list);
                 if (taken)
                         consumer->err = taken;
+                else if (consumer->shared)
+                        consumer->shared(consumer->context);
                 return;
         }
         lanes_drop(consumer, rd_kafka_assignment_lost(client));
@@ -211,6 +214,17 @@ static void committed_in_background(rd_kafka_t *client, rd_kafka_resp_err_t err,
                 assent_kafka_warn(rd_kafka_name(client), "COMMIT", rd_kafka_err2str(err));
 }
 
+static int statistics(rd_kafka_t *client, char *json, size_t size, void *opaque)
+{
+        struct assent_bus_consumer *consumer = opaque;
+        (void)client;
+        (void)size;
+        if (consumer->closing)
+                return 0;
+        consumer->bus->statistics(consumer->bus->statistics_context, true, json);
+        return 1;
+}
+
 static enum assent_err client_open(struct assent_bus_consumer *consumer, const char *group)
 {
         struct assent_bus_kafka *bus = consumer->bus;
@@ -225,6 +239,8 @@ static enum assent_err client_open(struct assent_bus_consumer *consumer, const c
         rd_kafka_conf_set_error_cb(conf, failed);
         rd_kafka_conf_set_rebalance_cb(conf, rebalanced);
         rd_kafka_conf_set_offset_commit_cb(conf, committed_in_background);
+        if (bus->statistics && group && bus->consumers_count == 1)
+                assent_kafka_statistics(conf, bus->config, statistics);
         consumer->client = assent_kafka_client(RD_KAFKA_CONSUMER, conf, bus->errmsg, sizeof bus->errmsg);
         if (!consumer->client)
                 return ASSENT_E_CONFIG;
@@ -275,6 +291,7 @@ enum assent_err assent_bus_kafka_consumer_open(struct assent_bus *base,
         consumer->subscribed = options->lanes_count == 0;
         consumer->assigned = options->assigned;
         consumer->revoked = options->revoked;
+        consumer->shared = options->shared;
         consumer->context = options->context;
         bus->consumers_count++;
         enum assent_err err = client_open(consumer, options->group);
@@ -398,7 +415,8 @@ enum assent_err assent_bus_kafka_consume(struct assent_bus_consumer *consumer, s
                 assent_bus_kafka_reports(bus);
                 records_take(consumer, records, records_max);
                 bool reported = bus->reports_count != reports_before; /* the caller may be waiting for just that */
-                if (consumer->messages_count > 0 || reported || consumer->err || bus->failed || timeout_ms <= 0)
+                bool woken = atomic_exchange(&bus->woken, false);
+                if (consumer->messages_count > 0 || reported || woken || consumer->err || bus->failed || timeout_ms <= 0)
                         break;
                 /* Nothing left to read: a few records that linger would wait for company that does not come. A flush makes
                  * linger.ms count as 0 while it runs; under load there is always something to read, and they linger. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <assent/log.h>
@@ -16,7 +17,9 @@
 #include "kafka/client.h"
 #include "kafka/errors.h"
 
-#define REFUSED_MAX 1024
+#define REFUSED_MAX  1024
+#define ASK_PAUSE_MS 50
+#define HEADERS_MAX  8 /* of a record sent here; a dead letter has the most */
 
 _Static_assert(sizeof(uintptr_t) >= sizeof(uint64_t), "a tag travels as the message's opaque pointer");
 
@@ -78,26 +81,6 @@ static void report_make(struct assent_bus_kafka *bus, const struct assent_report
                 bus->delivered(bus->context, report);
 }
 
-static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
-{
-        struct assent_bus_kafka *bus = opaque;
-        struct assent_report report = {.err = assent_kafka_produce_err(message->err),
-                                       .tag = (uintptr_t)message->_private,
-                                       .offset = message->err ? -1 : message->offset,
-                                       .topic = (int)(intptr_t)rd_kafka_topic_opaque(message->rkt),
-                                       .lane = message->partition,
-                                       .key = {.data = message->key, .size = message->key_len},
-                                       .value = {.data = message->payload, .size = message->len}};
-        (void)client;
-        if (!message->err)
-                assent_bus_kafka_heard(bus, RD_KAFKA_RESP_ERR_NO_ERROR);
-        if (report.err)
-                assent_bus_kafka_fail(bus, report.err, "topic %s lane %d: a record of %zu bytes was refused: %s",
-                                      rd_kafka_topic_name(message->rkt), message->partition, message->len,
-                                      rd_kafka_err2str(message->err));
-        report_make(bus, &report);
-}
-
 static enum assent_err refused_put(struct assent_bus_kafka *bus, const struct assent_outgoing *outgoing,
                                    enum assent_err err)
 {
@@ -156,6 +139,7 @@ static void bus_close(struct assent_bus *base)
         }
         if (bus->wake_fd >= 0)
                 close(bus->wake_fd);
+        bus->statistics = NULL; /* whoever wanted them goes */
         if (bus->producer)
                 assent_kafka_destroy(bus->producer, bus, bus->close_timeout_ms);
         else
@@ -242,6 +226,62 @@ static int produce(struct assent_bus_kafka *bus, const struct assent_outgoing *o
         return failed ? (int)rd_kafka_last_error() : 0;
 }
 
+/* What failed the client also takes for acknowledged when a later batch of that lane is, and then tells no offset. It may be in
+ * no log: a leader just elected may refuse a producer's first batch and take its second. Copies do no harm. */
+static void send_again(struct assent_bus_kafka *bus, const struct assent_report *report, const rd_kafka_message_t *message)
+{
+        struct assent_header headers[HEADERS_MAX];
+        struct assent_outgoing outgoing = {.topic = report->topic,
+                                           .lane = report->lane,
+                                           .key = report->key,
+                                           .value = report->value,
+                                           .headers = headers,
+                                           .tag = report->tag};
+        rd_kafka_headers_t *carried;
+        if (!rd_kafka_message_headers(message, &carried)) {
+                size_t i = 0;
+                for (; i < HEADERS_MAX; i++) {
+                        const void *data;
+                        if (rd_kafka_header_get_all(carried, i, &headers[i].name, &data, &headers[i].value.size))
+                                break;
+                        headers[i].value.data = data;
+                }
+                outgoing.headers_count = i;
+        }
+        int refusal = produce(bus, &outgoing);
+        if (refusal) { /* as good as lost: it must not count as sent */
+                bus->failed = true;
+                assent_bus_kafka_fail(bus, ASSENT_E_KAFKA,
+                                      "the Kafka client failed for good: a record cannot be sent again: %s; it must be "
+                                      "opened again",
+                                      rd_kafka_err2str((rd_kafka_resp_err_t)refusal));
+        }
+}
+
+static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
+{
+        struct assent_bus_kafka *bus = opaque;
+        struct assent_report report = {.err = assent_kafka_produce_err(message->err),
+                                       .tag = (uintptr_t)message->_private,
+                                       .offset = message->err ? -1 : message->offset,
+                                       .topic = (int)(intptr_t)rd_kafka_topic_opaque(message->rkt),
+                                       .lane = message->partition,
+                                       .key = {.data = message->key, .size = message->key_len},
+                                       .value = {.data = message->payload, .size = message->len}};
+        (void)client;
+        if (!message->err)
+                assent_bus_kafka_heard(bus, RD_KAFKA_RESP_ERR_NO_ERROR);
+        if (!message->err && message->offset < 0) { /* the copy makes the report */
+                send_again(bus, &report, message);
+                return;
+        }
+        if (report.err)
+                assent_bus_kafka_fail(bus, report.err, "topic %s lane %d: a record of %zu bytes was refused: %s",
+                                      rd_kafka_topic_name(message->rkt), message->partition, message->len,
+                                      rd_kafka_err2str(message->err));
+        report_make(bus, &report);
+}
+
 static enum assent_err bus_send(struct assent_bus *base, const struct assent_outgoing *outgoing)
 {
         struct assent_bus_kafka *bus = assent_bus_kafka(base);
@@ -310,19 +350,34 @@ static enum assent_err query_result(struct assent_bus_kafka *bus, rd_kafka_resp_
                                      rd_kafka_err2str(err));
 }
 
+/* A leader that has moved says so; while the client finds the new one, the question is asked again. */
+static bool ask_again(rd_kafka_resp_err_t err, int64_t deadline_ms)
+{
+        if (err < RD_KAFKA_RESP_ERR_NO_ERROR || assent_kafka_query_err(err) != ASSENT_E_BROKER ||
+            assent_clock_ms() + ASK_PAUSE_MS >= deadline_ms)
+                return false;
+        nanosleep(&(struct timespec){.tv_nsec = ASK_PAUSE_MS * 1000000L}, NULL);
+        return true;
+}
+
 /* The first offset whose timestamp is at least `time_ms`, -1 if there is none; or what RD_KAFKA_OFFSET_BEGINNING and
  * RD_KAFKA_OFFSET_END stand for, which travel in the same field. rd_kafka_query_watermark_offsets asks just that, but
  * in 2.0.2 its wait heeds no limit: it lasts while the request is tried again. */
 static rd_kafka_resp_err_t offset_ask(struct assent_bus_kafka *bus, const char *topic, int32_t lane, int64_t time_ms,
                                       int64_t deadline_ms, int64_t *offset)
 {
-        int64_t left_ms = deadline_ms - assent_clock_ms();
+        /* Of a topic without a handle 2.0.2 remembers the leaders it was once told, though they refuse and though they die. */
+        bus_topic(&bus->bus, topic);
         rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
         rd_kafka_topic_partition_t *asked = rd_kafka_topic_partition_list_add(list, topic, lane);
-        asked->offset = time_ms;
-        rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(bus->producer, list, left_ms > 0 ? (int)left_ms : 0);
-        if (!err)
-                err = asked->err;
+        rd_kafka_resp_err_t err;
+        do {
+                int64_t left_ms = deadline_ms - assent_clock_ms();
+                asked->offset = time_ms;
+                err = rd_kafka_offsets_for_times(bus->producer, list, left_ms > 0 ? (int)left_ms : 0);
+                if (!err)
+                        err = asked->err;
+        } while (ask_again(err, deadline_ms));
         *offset = asked->offset;
         rd_kafka_topic_partition_list_destroy(list);
         assent_bus_kafka_heard(bus, err);
@@ -364,6 +419,15 @@ static int64_t bus_monotonic_ms(struct assent_bus *base)
         return assent_clock_ms();
 }
 
+/* The flag first: who reads the eventfd looks at it next. Writing fails only when there is plenty to be read. */
+static void bus_wake(struct assent_bus *base)
+{
+        struct assent_bus_kafka *bus = (struct assent_bus_kafka *)base;
+        atomic_store(&bus->woken, true);
+        ssize_t written = write(bus->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
+        (void)written;
+}
+
 static const struct assent_bus_ops operations = {
     .close = bus_close,
     .errmsg = bus_errmsg,
@@ -383,7 +447,19 @@ static const struct assent_bus_ops operations = {
     .committed = assent_bus_kafka_committed,
     .header = assent_bus_kafka_header,
     .monotonic_ms = bus_monotonic_ms,
+    .wake = bus_wake,
 };
+
+static int statistics(rd_kafka_t *client, char *json, size_t size, void *opaque)
+{
+        struct assent_bus_kafka *bus = opaque;
+        (void)client;
+        (void)size;
+        if (!bus->statistics)
+                return 0;
+        bus->statistics(bus->statistics_context, false, json);
+        return 1;
+}
 
 static enum assent_err producer_open(struct assent_bus_kafka *bus)
 {
@@ -394,6 +470,8 @@ static enum assent_err producer_open(struct assent_bus_kafka *bus)
         rd_kafka_conf_set_opaque(conf, bus);
         rd_kafka_conf_set_error_cb(conf, assent_bus_kafka_error);
         rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+        if (bus->statistics)
+                assent_kafka_statistics(conf, bus->config, statistics);
         bus->producer = assent_kafka_client(RD_KAFKA_PRODUCER, conf, bus->errmsg, sizeof bus->errmsg);
         if (!bus->producer)
                 return ASSENT_E_CONFIG;
@@ -415,6 +493,8 @@ enum assent_err assent_bus_kafka_open(const struct assent_bus_options *options, 
         snprintf(bus->client_id, sizeof bus->client_id, "%s", options->client_id);
         bus->delivered = options->delivered;
         bus->context = options->context;
+        bus->statistics = options->statistics;
+        bus->statistics_context = options->statistics_context;
         bus->start_timeout_ms = (int)assent_config_int(options->config, "assent.start_timeout_ms");
         bus->query_timeout_ms =
             bus->start_timeout_ms < ASSENT_QUERY_START_MS ? bus->start_timeout_ms : ASSENT_QUERY_START_MS;

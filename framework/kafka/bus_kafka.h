@@ -3,6 +3,7 @@
 #define ASSENT_KAFKA_BUS_KAFKA_H
 
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 
 #include "kafka/bus.h"
 
@@ -29,6 +30,8 @@ struct assent_bus_kafka {
         char client_id[128];
         void (*delivered)(void *context, const struct assent_report *report);
         void *context;
+        void (*statistics)(void *context, bool consumer, char *json); /* NULL: none wanted, or no longer */
+        void *statistics_context;
         rd_kafka_t *producer;
         rd_kafka_queue_t *main_queue; /* the producer's; for wake_fd */
         rd_kafka_topic_t *topics[ASSENT_BUS_TOPICS_MAX];
@@ -38,6 +41,7 @@ struct assent_bus_kafka {
         size_t consumers_count;
         uint64_t reports_count; /* made so far */
         int wake_fd;            /* an eventfd: something came for the producer or a consumer of this bus */
+        atomic_bool woken;      /* by assent_bus_wake, since the last consume */
         int start_timeout_ms, stop_timeout_ms;
         int query_timeout_ms; /* of one question to the cluster; never longer than start_timeout_ms */
         int close_timeout_ms; /* of one step of the way out: drain, commit, consumer and producer fit in stop_timeout_ms

@@ -202,6 +202,14 @@ rd_kafka_conf_t *assent_kafka_conf(const struct assent_config *config, rd_kafka_
         return setter.conf;
 }
 
+void assent_kafka_statistics(rd_kafka_conf_t *conf, const struct assent_config *config,
+                             int (*told)(rd_kafka_t *client, char *json, size_t size, void *opaque))
+{
+        const char *interval_ms = assent_config_get(config, "assent.statistics_ms");
+        rd_kafka_conf_set_stats_cb(conf, told);
+        ASSENT_ASSERT(rd_kafka_conf_set(conf, "statistics.interval.ms", interval_ms, NULL, 0) == RD_KAFKA_CONF_OK);
+}
+
 rd_kafka_t *assent_kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *errmsg, size_t errmsg_size)
 {
         rd_kafka_t *client = rd_kafka_new(type, conf, errmsg, errmsg_size);

@@ -18,6 +18,10 @@
 rd_kafka_conf_t *assent_kafka_conf(const struct assent_config *config, rd_kafka_type_t type, const char *client_id,
                                    const char *group, char *errmsg, size_t errmsg_size);
 
+/* Has statistics made, if assent.statistics_ms says so. `told` returns 1 when it keeps the text, to free it. */
+void assent_kafka_statistics(rd_kafka_conf_t *conf, const struct assent_config *config,
+                             int (*told)(rd_kafka_t *client, char *json, size_t size, void *opaque));
+
 /* Makes the client; the configuration is used up. NULL with a sentence in errmsg. */
 rd_kafka_t *assent_kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *errmsg, size_t errmsg_size);
 

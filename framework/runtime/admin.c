@@ -370,6 +370,35 @@ enum assent_err assent_admin_topics_apply(struct assent_admin *admin, const char
         return err;
 }
 
+enum assent_err assent_admin_topics_events(struct assent_admin *admin, const char *name, assent_line line, void *context)
+{
+        static const char legal[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+        const char *prefix = assent_config_get(admin->config, "assent.prefix");
+        char topics[2][ASSENT_TOPIC_SIZE_MAX], errmsg[1024] = "";
+        enum assent_err err = ASSENT_OK;
+        if (!*name || name[strspn(name, legal)] || strlen(prefix) + strlen(name) + sizeof ".-dlt" > ASSENT_TOPIC_SIZE_MAX)
+                return fail(admin, ASSENT_E_ARGUMENT,
+                            "\"%.60s\" is not a name for a topic of events: letters, digits, '.', '_' and '-', with the prefix "
+                            "at most %d characters", name, ASSENT_TOPIC_SIZE_MAX - 6);
+        snprintf(topics[0], sizeof topics[0], "%s.%s", prefix, name);
+        assent_topic_dead_letters(topics[0], topics[1]);
+        for (int i = 0; i < 2 && err == ASSENT_OK; i++) {
+                int lanes = 0;
+                err = assent_bus_lookup(admin->bus, topics[i], &lanes);
+                if (err == ASSENT_OK) {
+                        say(line, context, "kept     %s  (%d lanes)", topics[i], lanes);
+                        continue;
+                }
+                if (err != ASSENT_E_NOT_FOUND)
+                        return fail(admin, err, "%s", assent_bus_errmsg(admin->bus));
+                err = assent_topics_create(admin->bus, admin->config, topics[i], errmsg);
+                if (err != ASSENT_OK)
+                        return fail(admin, err, "%s: %s", topics[i], errmsg);
+                say(line, context, "created  %s  (%" PRIu32 " lanes)", topics[i], admin->settings.lanes);
+        }
+        return err;
+}
+
 static enum assent_err describe_lane(struct assent_admin *admin, int32_t lane, assent_line line, void *context)
 {
         int64_t low = 0, high = 0, log_start = 0;

@@ -67,7 +67,7 @@ struct assent_client {
         enum assent_err waited_err;
         int64_t waited_offset;
         char reason[ASSENT_REASON_SIZE_MAX]; /* that notices lend */
-        atomic_bool stopped;
+        atomic_bool stopped, woken;
         char errmsg[ASSENT_LANES_ERRMSG_SIZE_MAX];
 };
 
@@ -261,6 +261,13 @@ void assent_client_close(struct assent_client *client)
 void assent_client_stop(struct assent_client *client)
 {
         atomic_store(&client->stopped, true);
+}
+
+/* Kept here too: the bus wakes whoever consumes, and that may be a reader of the lane. */
+void assent_client_wake(struct assent_client *client)
+{
+        atomic_store(&client->woken, true);
+        assent_bus_wake(client->bus);
 }
 
 const char *assent_client_errmsg(const struct assent_client *client)
@@ -508,6 +515,8 @@ enum assent_err assent_client_step(struct assent_client *client, int timeout_ms)
         if (atomic_load(&client->stopped))
                 return fail(client, ASSENT_AGAIN, "stopped");
         size_t count = 0;
+        if (atomic_exchange(&client->woken, false))
+                timeout_ms = 0;
         enum assent_err err =
             assent_bus_consume(client->bus, client->outcomes, client->records, RECORDS_MAX, timeout_ms, &count);
         if (err != ASSENT_OK)

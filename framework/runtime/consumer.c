@@ -14,6 +14,7 @@
 #include "base/panic.h"
 #include "runtime/intake.h"
 #include "runtime/service.h"
+#include "runtime/watch.h"
 
 #define HOUSEKEEPING_MS 1000
 #define FORGET_ROWS_MAX 5000
@@ -26,11 +27,12 @@ struct assent_consumer {
         struct assent_intake *intake;
         int dead_letters_topic;
         int64_t horizon_ms, housekeeping_ms;
-        uint64_t handled, duplicates, conflicts, without_id, forgotten;
+        uint64_t forgotten;
         int64_t log_state[2];
         volatile int stopping;
         enum assent_err failed;
         char errmsg[2560];
+        struct assent_consumer_watch watch;
 };
 
 __attribute__((format(printf, 3, 4))) static enum assent_err fail(struct assent_consumer *c, enum assent_err err,
@@ -41,6 +43,7 @@ __attribute__((format(printf, 3, 4))) static enum assent_err fail(struct assent_
         vsnprintf(c->errmsg, sizeof c->errmsg, format, arguments);
         va_end(arguments);
         c->failed = err;
+        assent_watch_set(&c->watch.intake.common.failed, 1);
         return err;
 }
 
@@ -75,9 +78,9 @@ static enum assent_err first_time(struct assent_consumer *c, const struct assent
                 return assent_store_dedup_put(c->store, c->options.topic, record->lane, delivery->message_id, digest,
                                               lane->position.tau_ms);
         if (!err && seen == digest)
-                c->duplicates++;
+                assent_count(&c->watch.duplicates, 1);
         if (!err && seen != digest) {
-                c->conflicts++;
+                assent_count(&c->watch.conflicts, 1);
                 refuse(c, record, "CONFLICT: this message id came with other bytes before");
         }
         return err;
@@ -96,9 +99,10 @@ static enum assent_err process(void *context, struct assent_intake_lane *lane, c
                                            .key = record->key,
                                            .value = record->value};
         if (!find_id(c, record, &delivery)) {
-                c->without_id++;
+                assent_count(&c->watch.without_id, 1);
                 refuse(c, record, "no message id, or one that is too long");
                 assent_dead_letter(c->bus, c->dead_letters_topic, c->options.topic, record, "NO_MESSAGE_ID");
+                assent_count(&c->watch.intake.common.dead_letters, 1);
                 return ASSENT_OK;
         }
         enum assent_err err = assent_store_savepoint(c->store);
@@ -122,14 +126,17 @@ static enum assent_err process(void *context, struct assent_intake_lane *lane, c
         err = result == ASSENT_RESULT_DONE ? assent_store_release(c->store) : assent_store_undo(c->store);
         if (err)
                 return store_failed(c, err);
-        c->handled += first && result == ASSENT_RESULT_DONE;
+        assent_count(&c->watch.handled, first && result == ASSENT_RESULT_DONE);
+        assent_count(&c->watch.intake.retries, result == ASSENT_RESULT_RETRY);
         return result == ASSENT_RESULT_DONE ? ASSENT_OK : ASSENT_AGAIN;
 }
 
 static void delivered(void *context, const struct assent_report *report)
 {
-        (void)context; /* only dead letters are sent */
-        if (report->err)
+        struct assent_consumer *c = context;
+        if (assent_tag_kind(report->tag) == ASSENT_TAG_EVENT)
+                assent_intake_delivered(c->intake, report);
+        else if (report->err)
                 assent_log(ASSENT_LOG_WARN, "dead letter not delivered", ASSENT_INT("lane", report->lane),
                            ASSENT_TEXT("why", assent_err_text(report->err)));
 }
@@ -204,8 +211,15 @@ static enum assent_err open_all(struct assent_consumer *c)
         enum assent_err err = assent_store_open(path, &c->store);
         if (err)
                 return fail(c, err, "%s", c->store ? assent_store_errmsg(c->store) : assent_err_text(err));
-        const struct assent_bus_options bus = {
-                .config = c->options.config, .client_id = c->options.group, .delivered = delivered, .context = c};
+        assent_store_record_bytes_max(c->store, (size_t)assent_config_int(c->options.config, "assent.record_bytes_max"));
+        if (!assent_watch_open(&c->watch.intake.common, "consumer", c->options.group))
+                return fail(c, ASSENT_E_MEMORY, "out of memory");
+        const struct assent_bus_options bus = {.config = c->options.config,
+                                               .client_id = c->options.group,
+                                               .delivered = delivered,
+                                               .statistics = assent_watch_statistics,
+                                               .statistics_context = &c->watch,
+                                               .context = c};
         err = assent_bus_kafka_open(&bus, &c->bus);
         if (err)
                 return fail(c, err, "%s", c->bus ? assent_bus_errmsg(c->bus) : assent_err_text(err));
@@ -228,10 +242,12 @@ static enum assent_err open_all(struct assent_consumer *c)
                                                      .store = c->store,
                                                      .topic = c->options.topic,
                                                      .group = c->options.group,
+                                                     .source = c->options.group,
                                                      .lanes = lanes,
                                                      .incarnation = assent_store_identity(c->store, "incarnation"),
                                                      .any_time = true,
                                                      .process = process,
+                                                     .watch = &c->watch.intake,
                                                      .context = c};
         err = assent_intake_open(&intake, &c->intake);
         return err ? fail(c, err, "%s", c->intake ? assent_intake_errmsg(c->intake) : assent_err_text(err)) : ASSENT_OK;
@@ -269,6 +285,15 @@ enum assent_err assent_consumer_run(struct assent_consumer *c)
 void assent_consumer_stop(struct assent_consumer *c)
 {
         c->stopping = 1;
+        assent_watch_set(&c->watch.intake.common.stopping, 1);
+}
+
+void assent_consumer_source(struct assent_consumer *c, struct assent_observer_source *source)
+{
+        *source = (struct assent_observer_source){.name = c->watch.intake.common.name,
+                                                  .metrics = assent_consumer_metrics,
+                                                  .ready = assent_watch_ready,
+                                                  .context = &c->watch};
 }
 
 const char *assent_consumer_errmsg(const struct assent_consumer *c)
@@ -281,11 +306,13 @@ void assent_consumer_close(struct assent_consumer *c)
         if (!c)
                 return;
         if (c->intake && !c->failed)
-                assent_log(ASSENT_LOG_INFO, "stopped", ASSENT_INT("handled", c->handled),
-                           ASSENT_INT("duplicates", c->duplicates), ASSENT_INT("conflicts", c->conflicts),
-                           ASSENT_INT("without_id", c->without_id), ASSENT_INT("forgotten", c->forgotten));
+                assent_log(ASSENT_LOG_INFO, "stopped", ASSENT_INT("handled", c->watch.handled),
+                           ASSENT_INT("duplicates", c->watch.duplicates), ASSENT_INT("conflicts", c->watch.conflicts),
+                           ASSENT_INT("without_id", c->watch.without_id), ASSENT_INT("forgotten", c->forgotten),
+                           ASSENT_INT("events", assent_intake_events(c->intake)->acknowledged));
         assent_store_close(c->store);
         assent_intake_close(c->intake);
         assent_bus_close(c->bus);
+        assent_watch_close(&c->watch.intake.common);
         free(c);
 }

@@ -7,6 +7,7 @@
  * bytes, and loses none. */
 #include <assent/coordinator.h>
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,6 +30,7 @@
 #include "runtime/outbound.h"
 #include "runtime/service.h"
 #include "runtime/settings.h"
+#include "runtime/watch.h"
 
 #define SAMPLES_MAX      1024
 #define SERVICES_MAX     1000 /* one process's table of topics holds 1024 */
@@ -128,12 +130,13 @@ struct assent_coordinator {
         struct cancel *cancels;
         struct refusal *refusals;
         size_t refusals_count;
-        uint64_t refusals_sequence, undeliverable;
+        uint64_t refusals_sequence;
         bool flush_failed; /* at a revoke: the other lanes need not try */
         int64_t lookup_log[2];
         volatile int stopping;
         enum assent_err failed; /* found inside a callback; step returns it */
         char errmsg[2048];
+        struct assent_coordinator_watch watch;
 };
 
 __attribute__((format(printf, 3, 4))) static enum assent_err fail(struct assent_coordinator *c, enum assent_err err,
@@ -144,15 +147,18 @@ __attribute__((format(printf, 3, 4))) static enum assent_err fail(struct assent_
         vsnprintf(c->errmsg, sizeof c->errmsg, format, arguments);
         va_end(arguments);
         c->failed = err;
+        assent_watch_set(&c->watch.common.failed, 1);
         return err;
 }
 
 /* ---- what waits ---- */
 
 /* The log decides: shedding (R16) and undeliverable commands (R18) become CANCEL records, which R7 judges. */
-static void cancel_later(struct assent_coordinator *c, int32_t lane, const struct assent_uuid *txn_id, const char *reason)
+static void cancel_later(struct assent_coordinator *c, int32_t lane, const struct assent_uuid *txn_id, const char *reason,
+                         uint64_t *counter)
 {
         struct cancel *cancel = malloc(sizeof *cancel);
+        assent_count(counter, 1);
         ASSENT_ASSERT(cancel);
         *cancel = (struct cancel){.next = c->cancels, .txn_id = *txn_id, .reason = reason, .lane = lane};
         c->cancels = cancel;
@@ -267,12 +273,12 @@ static const struct service *find_service(struct assent_coordinator *c, struct a
 static void undeliverable(struct lane *lane, const struct assent_message *command, const char *why)
 {
         struct assent_coordinator *c = lane->owner;
-        c->undeliverable++;
+        assent_count(&c->watch.undeliverable, 1);
         assent_log(ASSENT_LOG_ERROR, "command undeliverable", ASSENT_INT("lane", lane->number),
                    ASSENT_UUID("txn", &command->txn_id), ASSENT_BYTES("service", command->body.command.service),
                    ASSENT_TEXT("phase", assent_phase_name(command->body.command.phase)), ASSENT_TEXT("why", why));
         if (assent_phase_is_first(command->body.command.phase))
-                cancel_later(c, lane->number, &command->txn_id, "UNDELIVERABLE");
+                cancel_later(c, lane->number, &command->txn_id, "UNDELIVERABLE", &c->watch.cancelled_undeliverable);
 }
 
 /* Publishes one emission that follows from the record at `source`. */
@@ -425,7 +431,7 @@ static void send_again(struct assent_coordinator *c, struct refusal *refusal, in
         if (topic_gone(c, refusal->topic, now)) {
                 assent_log(ASSENT_LOG_ERROR, "decision dropped: its topic does not exist", ASSENT_INT("lane", refusal->lane),
                            ASSENT_BYTES("txn", ((struct assent_bytes){refusal->bytes, refusal->key_size})));
-                c->undeliverable++;
+                assent_count(&c->watch.undeliverable, 1);
                 refusal->done = true;
                 return;
         }
@@ -486,19 +492,23 @@ static void trace(void *context, const struct assent_trace *t)
         if (t->kind == ASSENT_T_SETTINGS &&
             !assent_settings_agree(&c->settings, assent_core_settings(lane->core), why, sizeof why))
                 fail(c, ASSENT_E_SETTINGS, "lane %" PRId32 " of %s: %s", lane->number, c->inbox, why);
-        if (t->kind != ASSENT_T_ACCEPTED || lane->stepping < lane->emit_from)
+        if (lane->stepping < lane->emit_from)
+                return;
+        bool stands_by = c->standby && !lane->acting;
+        if (t->kind == ASSENT_T_DECIDED && !stands_by)
+                assent_coordinator_decided(&c->watch, t);
+        if (t->kind != ASSENT_T_ACCEPTED)
                 return;
         struct assent_core_counts counts;
         assent_core_counts(lane->core, &counts);
         uint64_t in_flight = counts.undecided + counts.decided;
-        bool stands_by = c->standby && !lane->acting;
         if (in_flight > c->in_flight_max)
                 fail(c, ASSENT_E_MEMORY,
                      "lane %" PRId32 " of %s has %" PRIu64 " transactions in flight; raise assent.in_flight_max (now %" PRIu64
                      ") on every coordinator, or find out why participants do not answer",
                      lane->number, c->inbox, in_flight, c->in_flight_max);
         else if (in_flight > c->in_flight_soft && !stands_by)
-                cancel_later(c, lane->number, &t->txn_id, "OVERLOAD");
+                cancel_later(c, lane->number, &t->txn_id, "OVERLOAD", &c->watch.overload);
 }
 
 static enum assent_err lane_begin(struct lane *lane, int64_t start, int64_t tau_ms, const struct assent_settings *settings)
@@ -536,6 +546,7 @@ static enum assent_err prove(struct lane *lane)
         uint64_t digest = assent_core_digest(lane->core);
         lane->proving = false;
         int64_t took = assent_bus_monotonic_ms(c->bus) - lane->taken_ms;
+        assent_durations_add(&c->watch.recovery, 1000 * took);
         if (digest == lane->proof) {
                 assent_log(ASSENT_LOG_INFO, "takeover proved", ASSENT_INT("lane", lane->number),
                            ASSENT_INT("offset", lane->emit_from),
@@ -771,8 +782,17 @@ static void lane_revoked(void *context, int32_t number, bool lost)
                 }
         }
         lane->held = false;
+        if (lost)
+                assent_watch_set(&c->watch.common.shared, 0);
         assent_log(ASSENT_LOG_INFO, "lane gone", ASSENT_INT("lane", number), ASSENT_INT("offset", lane->next),
                    ASSENT_INT("lost", lost));
+}
+
+/* Also of a member that got no lane: there are more members than lanes. */
+static void lanes_shared(void *context)
+{
+        struct assent_coordinator *c = context;
+        assent_watch_set(&c->watch.common.shared, 1);
 }
 
 /* ---- ticks (R14) ---- */
@@ -865,6 +885,7 @@ static void note_verdict(struct lane *lane, const struct assent_record *record, 
         case ASSENT_V_FORGED:
         case ASSENT_V_FOREIGN:
                 assent_dead_letter(c->bus, c->dead_letters_topic, c->inbox, record, why);
+                assent_count(&c->watch.common.dead_letters, 1);
                 ASSENT_CRASH_POINT(coordinator_after_dead_letter); /* read again from N, it is copied a second time */
                 break;
         case ASSENT_V_CONFLICT:
@@ -915,8 +936,10 @@ static enum assent_err apply(struct lane *lane, const struct assent_record *reco
                             "build (rules=%d schema=%d) can follow; use the build that the prefix was made with",
                             lane->number, c->inbox, record->offset, (int)message.body.control.settings.size,
                             (const char *)message.body.control.settings.data, ASSENT_RULES_VERSION, ASSENT_SCHEMA_VERSION);
-        if (record->offset >= lane->emit_from && (!c->standby || lane->acting))
+        if (record->offset >= lane->emit_from && (!c->standby || lane->acting)) {
+                assent_count(&c->watch.messages[fault ? 0 : message.type][verdict], 1);
                 note_verdict(lane, record, verdict, fault ? assent_decode_fault_name(fault) : assent_verdict_name(verdict));
+        }
         lane->next = record->offset + 1;
         lane->last_record_ms = assent_bus_monotonic_ms(c->bus);
         return lane->proving && lane->next == lane->emit_from ? prove(lane) : ASSENT_OK;
@@ -946,9 +969,41 @@ static int wait_ms(const struct assent_coordinator *c, int timeout_ms)
         return (int)wait;
 }
 
+/* What operators see. A standby's checkpoints are its own affair: the owner commits. */
+static void show(struct assent_coordinator *c, int64_t now)
+{
+        uint64_t undecided = 0, decided = 0, acting = 0;
+        if (!assent_watch_begin(&c->watch.common, now))
+                return;
+        for (int32_t i = 0; i < c->lanes_count; i++) {
+                const struct lane *lane = &c->lanes[i];
+                struct assent_core_counts counts;
+                if (!lane->held)
+                        continue;
+                bool ready = !lane->proving && lane->next >= lane->emit_from;
+                bool due = ready && (!c->standby || lane->acting);
+                const struct assent_watched_lane seen = {.tau_ms = assent_core_tau(lane->core),
+                                                         .heard_ms = lane->last_record_ms,
+                                                         .committed = lane->committed_next > 0 ? lane->committed_next : 0,
+                                                         .next = due ? lane->next : 0,
+                                                         .ready = ready};
+                assent_watch_lane(&c->watch.common, i, &seen);
+                assent_core_counts(lane->core, &counts);
+                undecided += counts.undecided;
+                decided += counts.decided;
+                acting += lane->acting;
+        }
+        assent_watch_set(&c->watch.undecided, undecided);
+        assent_watch_set(&c->watch.waiting, decided);
+        assent_watch_set(&c->watch.acting, acting);
+        assent_watch_set(&c->watch.refusals, c->refusals_count);
+        assent_watch_end(&c->watch.common);
+}
+
 static enum assent_err housekeeping(struct assent_coordinator *c)
 {
         int64_t now = assent_bus_monotonic_ms(c->bus);
+        show(c, now);
         if (c->cancels || c->refusals)
                 send_waiting(c, now);
         for (int32_t i = 0; i < c->lanes_count && !c->failed; i++) {
@@ -1001,6 +1056,7 @@ static enum assent_err take_lanes(struct assent_coordinator *c)
                 .lanes_count = list.count,
                 .assigned = lane_assigned,
                 .revoked = lane_revoked,
+                .shared = lanes_shared,
                 .context = c,
         };
         enum assent_err err = assent_bus_consumer_open(c->bus, &options, &c->consumer);
@@ -1011,8 +1067,12 @@ static enum assent_err take_lanes(struct assent_coordinator *c)
 
 static enum assent_err connect_bus(struct assent_coordinator *c)
 {
-        const struct assent_bus_options options = {
-                .config = c->config, .client_id = "assent-coordinator", .delivered = delivered, .context = c};
+        const struct assent_bus_options options = {.config = c->config,
+                                                   .client_id = "assent-coordinator",
+                                                   .delivered = delivered,
+                                                   .statistics = assent_watch_statistics,
+                                                   .statistics_context = &c->watch.common,
+                                                   .context = c};
         enum assent_err err = assent_bus_kafka_open(&options, &c->bus);
         if (err)
                 return fail(c, err, "%s", c->bus ? assent_bus_errmsg(c->bus) : assent_err_text(err));
@@ -1045,6 +1105,8 @@ static enum assent_err open_all(struct assent_coordinator *c)
         c->checkpoint_idle_ms = assent_config_int(c->config, "assent.checkpoint_idle_ms");
         c->in_flight_soft = (uint64_t)assent_config_int(c->config, "assent.in_flight_soft");
         c->in_flight_max = (uint64_t)assent_config_int(c->config, "assent.in_flight_max");
+        if (!assent_watch_open(&c->watch.common, "coordinator", NULL))
+                return fail(c, ASSENT_E_MEMORY, "out of memory");
         enum assent_err err = connect_bus(c);
         if (err)
                 return err;
@@ -1057,7 +1119,8 @@ static enum assent_err open_all(struct assent_coordinator *c)
         c->kept_codec = assent_codec_open(c->settings.record_bytes_max);
         c->records = calloc(c->batch_max, sizeof *c->records);
         c->lanes = calloc((size_t)c->lanes_count, sizeof *c->lanes);
-        if (!c->codec || !c->peek || !c->kept_codec || !c->records || !c->lanes)
+        if (!c->codec || !c->peek || !c->kept_codec || !c->records || !c->lanes ||
+            !assent_watch_lanes(&c->watch.common, c->lanes_count))
                 return fail(c, ASSENT_E_MEMORY, "out of memory");
         for (int32_t i = 0; i < c->lanes_count; i++) {
                 c->lanes[i].owner = c;
@@ -1089,6 +1152,15 @@ enum assent_err assent_coordinator_run(struct assent_coordinator *c)
 void assent_coordinator_stop(struct assent_coordinator *c)
 {
         c->stopping = 1;
+        assent_watch_set(&c->watch.common.stopping, 1);
+}
+
+void assent_coordinator_source(struct assent_coordinator *c, struct assent_observer_source *source)
+{
+        *source = (struct assent_observer_source){.name = c->watch.common.name,
+                                               .metrics = assent_coordinator_metrics,
+                                               .ready = assent_watch_ready,
+                                               .context = &c->watch};
 }
 
 const char *assent_coordinator_errmsg(const struct assent_coordinator *c)
@@ -1118,7 +1190,7 @@ static void log_counts(const struct assent_coordinator *c)
         fields[count++] = ASSENT_INT("committed", sum.committed);
         fields[count++] = ASSENT_INT("aborted", sum.aborted);
         fields[count++] = ASSENT_INT("timed_out", sum.timed_out);
-        fields[count++] = ASSENT_INT("undeliverable", c->undeliverable);
+        fields[count++] = ASSENT_INT("undeliverable", c->watch.undeliverable);
         assent_log_write(ASSENT_LOG_INFO, "stopped", fields, count);
 }
 
@@ -1152,12 +1224,18 @@ void assent_coordinator_close(struct assent_coordinator *c)
         assent_codec_close(c->kept_codec);
         free(c->records);
         free(c->lanes);
+        assent_watch_close(&c->watch.common);
         free(c);
 }
 
 static void stop_object(void *object)
 {
         assent_coordinator_stop(object);
+}
+
+static enum assent_err turn(void *object)
+{
+        return assent_coordinator_step(object, 100);
 }
 
 int assent_coordinator_main(int argc, char **argv)
@@ -1171,20 +1249,27 @@ int assent_coordinator_main(int argc, char **argv)
         if (status < 0) {
                 struct assent_coordinator_options options = ASSENT_COORDINATOR_OPTIONS_INIT;
                 options.config = config;
-                struct assent_coordinator *c;
+                struct assent_coordinator *c = NULL;
+                struct assent_observer *observer;
+                struct assent_observer_source source = {0};
                 assent_service_signals(NULL, NULL);
-                enum assent_err err = assent_coordinator_open(&options, &c);
+                enum assent_err err = assent_observer_open(config, program_invocation_short_name, &observer);
+                if (!err)
+                        err = assent_coordinator_open(&options, &c);
                 if (!err) {
+                        assent_coordinator_source(c, &source);
+                        assent_observer_add(observer, &source);
                         assent_service_signals(stop_object, c);
                         assent_log(ASSENT_LOG_INFO, "ready", ASSENT_TEXT("inbox", c->inbox),
                                    ASSENT_INT("lanes", c->lanes_count));
-                        err = assent_coordinator_run(c);
+                        err = assent_service_run(&source, turn, c, &c->stopping);
                 }
                 if (err)
-                        assent_log(ASSENT_LOG_ERROR, c ? assent_coordinator_errmsg(c) : assent_err_text(err),
-                                   ASSENT_TEXT("err", assent_err_name(err)));
+                        assent_service_failed(err, c ? assent_coordinator_errmsg(c) : assent_observer_errmsg(observer));
                 assent_service_signals(NULL, NULL);
+                assent_observer_remove(observer, source.context);
                 assent_coordinator_close(c);
+                assent_observer_close(observer);
                 status = err ? 1 : 0;
         }
         assent_config_close(config);

@@ -9,6 +9,7 @@
 
 #include <assent/log.h>
 
+#include "base/clock.h"
 #include "base/crash.h"
 #include "base/hash.h"
 #include "base/panic.h"
@@ -18,6 +19,8 @@
 #define ELECTION_TRIES   10 /* a log end below the position is looked at so often, ELECTION_WAIT_MS apart */
 #define ELECTION_WAIT_MS 300
 #define FIRST_LOOK_MS    5000
+#define ROWS_MS          1000
+#define ROWS_MAX         100000
 
 /* A record that waits for the local transaction to commit. */
 struct queued {
@@ -41,6 +44,8 @@ struct assent_intake {
         struct assent_buffer bytes;
         struct queued *queue;
         size_t queue_count, queue_max;
+        struct assent_outbox *outbox;
+        int64_t rows_ms; /* when the outbox is counted next */
         enum assent_err failed;
         char errmsg[2048];
 };
@@ -187,6 +192,10 @@ static enum assent_err publish(struct assent_intake *in)
 
 void assent_intake_delivered(struct assent_intake *in, const struct assent_report *report)
 {
+        if (assent_tag_kind(report->tag) == ASSENT_TAG_EVENT) {
+                assent_outbox_delivered(in->outbox, report);
+                return;
+        }
         struct assent_intake_lane *lane = &in->lanes[assent_tag_lane(report->tag)];
         if (!report->err)
                 assent_tracker_ack(&lane->sent, assent_tag_sequence(report->tag));
@@ -225,6 +234,11 @@ static enum assent_err store_failed(struct assent_intake *in, enum assent_err er
         return fail(in, err, "%s", assent_store_errmsg(in->options.store));
 }
 
+static enum assent_err outbox_failed(struct assent_intake *in, enum assent_err err)
+{
+        return fail(in, err, "%s", assent_outbox_errmsg(in->outbox));
+}
+
 enum assent_err assent_intake_begin(struct assent_intake *in)
 {
         enum assent_err err = assent_store_begin(in->options.store);
@@ -234,19 +248,24 @@ enum assent_err assent_intake_begin(struct assent_intake *in)
 enum assent_err assent_intake_finish(struct assent_intake *in)
 {
         struct assent_store *store = in->options.store;
+        enum assent_err err = assent_outbox_settle(in->outbox);
+        if (err)
+                return outbox_failed(in, err);
         for (int32_t i = 0; i < in->options.lanes; i++) {
                 struct assent_intake_lane *lane = &in->lanes[i];
                 if (!lane->dirty)
                         continue;
                 lane->position.acked = lane->cursor;
-                enum assent_err err = assent_store_position_set(store, in->options.topic, &lane->position, lane->mine);
+                err = assent_store_position_set(store, in->options.topic, &lane->position, lane->mine);
                 if (err)
                         return store_failed(in, err);
         }
         ASSENT_CRASH_POINT(participant_before_store_commit); /* a crash here undoes the whole batch; it is read again */
-        enum assent_err err = assent_store_commit(store);
+        int64_t began_us = assent_clock_us();
+        err = assent_store_commit(store);
         if (err)
                 return store_failed(in, err);
+        assent_durations_add(&in->options.watch->commit, assent_clock_us() - began_us);
         ASSENT_CRASH_POINT(participant_after_store_commit); /* from here on it is done; the answers are resent */
         for (int32_t i = 0; i < in->options.lanes; i++) {
                 struct assent_intake_lane *lane = &in->lanes[i];
@@ -254,6 +273,8 @@ enum assent_err assent_intake_finish(struct assent_intake *in)
                         lane->mine = lane->position.next;
                 lane->dirty = false;
         }
+        if (in->options.durable)
+                in->options.durable(in->options.context);
         err = publish(in);
         ASSENT_CRASH_POINT(participant_after_publish); /* queued, perhaps sent: read again from the cursor and sent again */
         return err;
@@ -286,6 +307,7 @@ static enum assent_err process(struct assent_intake *in, struct assent_intake_la
                     record->timestamp_ms <= TIME_MAX && record->timestamp_ms > lane->position.tau_ms) /* R1 */
                         lane->position.tau_ms = record->timestamp_ms;
                 lane->dirty = true;
+                lane->heard = true;
         }
         int64_t heard_ms = lane->last_record_ms; /* the estimate of log time needs τ and this together */
         lane->last_record_ms = assent_bus_monotonic_ms(in->options.bus);
@@ -363,24 +385,63 @@ static enum assent_err look_at_marks(struct assent_intake *in, int64_t now)
         return in->failed;
 }
 
+static bool work_waits(const struct assent_intake *in)
+{
+        return in->options.waiting && in->options.waiting(in->options.context);
+}
+
+/* What operators see. */
+static void show(struct assent_intake *in, int64_t now)
+{
+        struct assent_intake_watch *watch = in->options.watch;
+        const struct assent_outbox_counts *events = assent_outbox_counts(in->outbox);
+        uint64_t rows;
+        if (!assent_watch_begin(&watch->common, now))
+                return;
+        for (int32_t i = 0; i < in->options.lanes; i++) {
+                const struct assent_intake_lane *lane = &in->lanes[i];
+                const struct assent_watched_lane seen = {.tau_ms = lane->heard ? lane->position.tau_ms : INT64_MIN,
+                                                         .heard_ms = lane->last_record_ms,
+                                                         .committed = lane->committed,
+                                                         .next = lane->read_next,
+                                                         .ready = lane->read_next >= lane->position.next};
+                if (lane->held)
+                        assent_watch_lane(&watch->common, i, &seen);
+        }
+        assent_watch_end(&watch->common);
+        assent_watch_set(&watch->outbox_sent, events->acknowledged);
+        assent_watch_set(&watch->outbox_refused, events->refused);
+        if (now < in->rows_ms)
+                return;
+        in->rows_ms = now + ROWS_MS;
+        if (assent_store_outbox_count(in->options.store, ROWS_MAX, &rows) == ASSENT_OK)
+                assent_watch_set(&watch->outbox_rows, rows);
+}
+
 enum assent_err assent_intake_step(struct assent_intake *in, int timeout_ms)
 {
         if (in->failed || resume_lanes(in))
                 return in->failed;
+        enum assent_err err = assent_outbox_relay(in->outbox);
+        if (err)
+                return outbox_failed(in, err);
         bool behind = false; /* acknowledgements to wait for: come back soon and move the group offset */
         for (int32_t i = 0; i < in->options.lanes; i++)
                 behind |= in->lanes[i].held && in->lanes[i].committed < in->lanes[i].read_next;
         if (behind && timeout_ms > in->commit_ms)
                 timeout_ms = (int)in->commit_ms;
+        timeout_ms = work_waits(in) ? 0 : assent_outbox_patience(in->outbox, timeout_ms);
         size_t count = 0;
-        enum assent_err err =
-                assent_bus_consume(in->options.bus, in->consumer, in->records, in->batch_max, timeout_ms, &count);
+        err = assent_bus_consume(in->options.bus, in->consumer, in->records, in->batch_max, timeout_ms, &count);
         if (err)
                 return in->failed ? in->failed : fail(in, err, "%s", assent_bus_errmsg(in->options.bus));
-        if (count) {
+        bool works = work_waits(in);
+        if (count || works || assent_outbox_due(in->outbox)) {
                 err = assent_intake_begin(in);
                 for (size_t i = 0; i < count && !err; i++)
                         err = process(in, &in->lanes[in->records[i].lane], &in->records[i]);
+                if (!err && works)
+                        err = in->options.work(in->options.context);
                 if (!err)
                         err = assent_intake_finish(in);
         }
@@ -388,6 +449,7 @@ enum assent_err assent_intake_step(struct assent_intake *in, int timeout_ms)
                 return err;
         move_cursors(in, false);
         int64_t now = assent_bus_monotonic_ms(in->options.bus);
+        show(in, now);
         return now >= in->look_ms ? look_at_marks(in, now) : in->failed;
 }
 
@@ -396,7 +458,17 @@ void assent_intake_drain(struct assent_intake *in, int timeout_ms)
         if (in->failed)
                 return;
         ASSENT_CRASH_POINT(participant_draining); /* as a crash at work: nothing rests on the drain */
-        if (assent_bus_flush(in->options.bus, timeout_ms) == ASSENT_OK)
+        int64_t left_ms = timeout_ms, until_ms = assent_bus_monotonic_ms(in->options.bus) + timeout_ms;
+        bool flushed = true;
+        do {
+                if (assent_outbox_relay(in->outbox))
+                        return;
+                flushed = assent_bus_flush(in->options.bus, (int)left_ms) == ASSENT_OK;
+                if (assent_intake_begin(in) || assent_intake_finish(in)) /* events that arrived are not sent again */
+                        return;
+                left_ms = until_ms - assent_bus_monotonic_ms(in->options.bus);
+        } while (flushed && left_ms > 0 && assent_outbox_ready(in->outbox));
+        if (flushed)
                 move_cursors(in, true);
 }
 
@@ -434,6 +506,7 @@ enum assent_err assent_intake_open(const struct assent_intake_options *options, 
         if (!in)
                 return ASSENT_E_MEMORY;
         in->options = *options;
+        in->options.watch->path = assent_config_get(options->config, "assent.db");
         in->embedded = strcmp(assent_config_get(options->config, "assent.broker"), "embedded") == 0;
         in->batch_max = (size_t)assent_config_int(options->config, "assent.batch_max");
         in->commit_ms = assent_config_int(options->config, "assent.checkpoint_ms");
@@ -442,10 +515,18 @@ enum assent_err assent_intake_open(const struct assent_intake_options *options, 
         assent_buffer_init(&in->bytes, QUEUE_BYTES_MAX);
         in->records = calloc(in->batch_max, sizeof *in->records);
         in->lanes = calloc((size_t)options->lanes, sizeof *in->lanes);
-        if (!in->records || !in->lanes)
+        if (!in->records || !in->lanes || !assent_watch_lanes(&in->options.watch->common, options->lanes))
                 return fail(in, ASSENT_E_MEMORY, "out of memory");
         for (int32_t i = 0; i < options->lanes; i++)
                 in->lanes[i].number = i;
+        const struct assent_outbox_options outbox = {.config = options->config,
+                                                     .bus = options->bus,
+                                                     .store = options->store,
+                                                     .incarnation = options->incarnation,
+                                                     .source = options->source};
+        enum assent_err err = assent_outbox_open(&outbox, &in->outbox);
+        if (err)
+                return fail(in, err, "%s", in->outbox ? assent_outbox_errmsg(in->outbox) : "out of memory");
         return take_lanes(in);
 }
 
@@ -459,6 +540,12 @@ int64_t assent_intake_estimate(const struct assent_intake *in, const struct asse
         if (lane->position.tau_ms == INT64_MIN)
                 return INT64_MIN;
         return lane->position.tau_ms + assent_bus_monotonic_ms(in->options.bus) - lane->last_record_ms;
+}
+
+const struct assent_outbox_counts *assent_intake_events(const struct assent_intake *in)
+{
+        static const struct assent_outbox_counts none;
+        return in->outbox ? assent_outbox_counts(in->outbox) : &none;
 }
 
 int32_t assent_intake_lanes(const struct assent_intake *in)
@@ -479,6 +566,7 @@ void assent_intake_close(struct assent_intake *in)
                 assent_bus_consumer_close(in->options.bus, in->consumer);
         for (int32_t i = 0; in->lanes && i < in->options.lanes; i++)
                 assent_tracker_free(&in->lanes[i].sent);
+        assent_outbox_close(in->outbox);
         assent_buffer_close(&in->bytes);
         free(in->records);
         free(in->lanes);

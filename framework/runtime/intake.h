@@ -11,6 +11,8 @@
 #include "kafka/topics.h"
 #include "runtime/lane_list.h"
 #include "runtime/outbound.h"
+#include "runtime/outbox.h"
+#include "runtime/watch.h"
 #include "store/store.h"
 
 struct assent_intake_lane {
@@ -25,6 +27,7 @@ struct assent_intake_lane {
         int64_t resume_ms;               /* stalled by a RETRY until then; 0: not */
         int64_t retry_ms;                /* the back-off of that */
         bool dirty;
+        bool heard; /* a new record, since the lane was taken */
         struct assent_tracker sent;
 };
 
@@ -35,6 +38,7 @@ struct assent_intake_options {
         struct assent_bus *bus;
         struct assent_store *store;
         const char *topic, *group;
+        const char *source; /* of events */
         int lanes;               /* the topic's */
         const char *incarnation; /* this database's, put beside every group offset */
         bool any_time;           /* a topic of others: its producers' own timestamps move the log time too */
@@ -43,6 +47,12 @@ struct assent_intake_options {
          * it again; anything else is fatal. */
         enum assent_err (*process)(void *context, struct assent_intake_lane *lane, const struct assent_record *record,
                                    bool redelivered);
+        /* For work that does not come by the lanes; all three or none. `waiting`: there is some, so that a turn without records
+         * needs a local transaction too; `work` does it, after the records; `durable` runs after every commit. */
+        bool (*waiting)(void *context);
+        enum assent_err (*work)(void *context);
+        void (*durable)(void *context);
+        struct assent_intake_watch *watch; /* opened */
         void *context;
 };
 
@@ -57,7 +67,7 @@ void assent_intake_queue(struct assent_intake *intake, int topic, int32_t lane, 
                          struct assent_bytes value, uint64_t tag);
 /* … and commits it with the lanes' positions, then publishes. */
 enum assent_err assent_intake_finish(struct assent_intake *intake);
-/* For the bus's report of a tracked record. */
+/* For the bus's report of a tracked record, and of an event. */
 void assent_intake_delivered(struct assent_intake *intake, const struct assent_report *report);
 /* Waits for what was published, and commits the group offsets. For the drain. */
 void assent_intake_drain(struct assent_intake *intake, int timeout_ms);
@@ -65,6 +75,7 @@ void assent_intake_drain(struct assent_intake *intake, int timeout_ms);
 struct assent_intake_lane *assent_intake_lane(struct assent_intake *intake, int32_t lane); /* NULL: not held */
 /* The lane's log time by this process's estimate: τ plus the monotonic time since its last record. INT64_MIN before one. */
 int64_t assent_intake_estimate(const struct assent_intake *intake, const struct assent_intake_lane *lane);
+const struct assent_outbox_counts *assent_intake_events(const struct assent_intake *intake);
 int32_t assent_intake_lanes(const struct assent_intake *intake);
 const char *assent_intake_errmsg(const struct assent_intake *intake);
 void assent_intake_close(struct assent_intake *intake);

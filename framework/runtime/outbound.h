@@ -7,7 +7,13 @@
 #include "kafka/bus.h"
 
 /* A delivery tag: what kind of record, for which of the sender's lanes, and which entry of that lane's tracker. */
-enum assent_tag_kind { ASSENT_TAG_TRACKED = 1, ASSENT_TAG_UNTRACKED, ASSENT_TAG_DEAD_LETTER, ASSENT_TAG_OTHER };
+enum assent_tag_kind {
+        ASSENT_TAG_TRACKED = 1,
+        ASSENT_TAG_UNTRACKED,
+        ASSENT_TAG_DEAD_LETTER,
+        ASSENT_TAG_OTHER,
+        ASSENT_TAG_EVENT
+};
 
 #define ASSENT_TAG_SEQUENCE_MASK ((UINT64_C(1) << 44) - 1)
 

@@ -2,6 +2,7 @@
  * time: parked messages (P9), branches in doubt (P10), forgetting (P12). */
 #include <assent/participant.h>
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include <assent/log.h>
 
+#include "base/clock.h"
 #include "base/crash.h"
 #include "base/panic.h"
 #include "codec/codec.h"
@@ -23,6 +25,8 @@
 #include "runtime/service.h"
 #include "runtime/settings.h"
 #include "runtime/terminate.h"
+#include "runtime/watch.h"
+#include "runtime/work.h"
 
 #define HOUSEKEEPING_MS    50
 #define OPEN_FROM_MS       1000  /* how often each lane's least open branch is looked up anew */
@@ -58,15 +62,18 @@ struct assent_participant {
         struct mark *marks;
         size_t marks_count, marks_max;
         bool in_tx;
+        bool effects; /* a handler or work ran in the open local transaction */
         bool cut_off_commits;
         int64_t horizon_ms, grace_ms, retry_ms, retry_max_ms;
         int64_t housekeeping_ms, open_from_ms, forget_ms; /* when next */
         struct assent_uuid forget_from;
-        uint64_t verdicts[ASSENT_PV_COUNT], forgotten, inquired, terminated;
+        uint64_t forgotten;
         int64_t log_state[ASSENT_PV_COUNT][2];
+        struct assent_works works;
         volatile int stopping;
         enum assent_err failed;
         char errmsg[2560];
+        struct assent_participant_watch watch;
 };
 
 __attribute__((format(printf, 3, 4))) static enum assent_err fail(struct assent_participant *p, enum assent_err err,
@@ -77,6 +84,7 @@ __attribute__((format(printf, 3, 4))) static enum assent_err fail(struct assent_
         vsnprintf(p->errmsg, sizeof p->errmsg, format, arguments);
         va_end(arguments);
         p->failed = err;
+        assent_watch_set(&p->watch.intake.common.failed, 1);
         return err;
 }
 
@@ -141,8 +149,11 @@ static enum assent_err track(struct assent_participant *p, const struct assent_b
         return ASSENT_OK;
 }
 
+/* Goes through all that is open; what operators see of it is counted on the way. */
 static void lower_bounds(struct assent_participant *p)
 {
+        uint64_t in_doubt = 0, parked = 0;
+        int64_t oldest_ms = 0;
         for (int32_t i = 0; i < assent_intake_lanes(p->intake); i++) {
                 struct assent_intake_lane *lane = assent_intake_lane(p->intake, i);
                 if (lane)
@@ -153,7 +164,12 @@ static void lower_bounds(struct assent_participant *p)
                 struct assent_intake_lane *lane = assent_intake_lane(p->intake, entry->lane);
                 if (lane && memcmp(&entry->txn_id, &lane->position.open_from, sizeof entry->txn_id) < 0)
                         lane->position.open_from = entry->txn_id;
+                int64_t birth_ms = assent_txn_id_birth_ms(&entry->txn_id);
+                if (entry->in_doubt && (!in_doubt++ || birth_ms < oldest_ms))
+                        oldest_ms = birth_ms;
+                parked += entry->parked;
         }
+        assent_participant_doubts(&p->watch, in_doubt, parked, oldest_ms);
 }
 
 /* ---- answers ---- */
@@ -185,7 +201,7 @@ static void delivered(void *context, const struct assent_report *report)
 {
         struct assent_participant *p = context;
         enum assent_tag_kind kind = assent_tag_kind(report->tag);
-        if (kind == ASSENT_TAG_TRACKED) {
+        if (kind == ASSENT_TAG_TRACKED || kind == ASSENT_TAG_EVENT) {
                 assent_intake_delivered(p->intake, report);
                 return;
         }
@@ -280,6 +296,7 @@ static enum assent_err run_handler(struct assent_participant *p, struct handling
         if (err)
                 return store_failed(p, err);
         int returned = call_handler(p, action, assent_store_enter(p->store, tau_ms), &branch);
+        p->effects = true;
         ASSENT_CRASH_POINT(participant_after_handler); /* its effect is rolled back with the batch: it runs again */
         err = assent_store_leave(p->store);
         if (err)
@@ -292,6 +309,7 @@ static enum assent_err run_handler(struct assent_participant *p, struct handling
                             "the %s handler returned %d for branch %d of transaction %s, which is no answer",
                             assent_phase_name(m->body.command.phase), returned, m->body.command.branch, txn);
         }
+        assent_count(&p->watch.intake.retries, said == ASSENT_SAID_RETRY);
         bool keeps = said != ASSENT_SAID_NO && said != ASSENT_SAID_RETRY;
         err = keeps ? assent_store_release(p->store) : assent_store_undo(p->store);
         if (err)
@@ -311,7 +329,7 @@ static void alarm_frozen(const struct handling *h)
 static void count(struct assent_participant *p, enum assent_participant_verdict verdict, int32_t lane, int64_t offset,
                   const struct assent_uuid *txn_id)
 {
-        p->verdicts[verdict]++;
+        assent_count(&p->watch.verdicts[verdict], 1);
         if (verdict == ASSENT_PV_APPLIED || verdict == ASSENT_PV_DUPLICATE || verdict == ASSENT_PV_REDELIVERED)
                 return;
         if (assent_service_may_log(p->log_state[verdict], now_ms(p), LOG_LINES_MAX))
@@ -343,8 +361,12 @@ static enum assent_err carry_out(struct assent_participant *p, struct handling *
         }
         if (err)
                 return store_failed(p, err);
-        if (action == ASSENT_FREEZE)
+        if (action == ASSENT_FREEZE) {
                 alarm_frozen(h);
+                assent_count(&p->watch.frozen, 1);
+        }
+        if (action == ASSENT_STORE && h->judgement.slot == ASSENT_SLOT_FIRST)
+                assent_participant_voted(&p->watch, h->row.slots[ASSENT_SLOT_FIRST].answer);
         if (put)
                 err = track(p, &h->row);
         if (!err && (action == ASSENT_STORE || action == ASSENT_RESEND))
@@ -381,8 +403,10 @@ static enum assent_err reject(struct assent_participant *p, const struct assent_
 {
         const struct assent_uuid none = {{0}};
         count(p, verdict, record->lane, record->offset, &none);
-        if (!redelivered)
+        if (!redelivered) {
                 assent_dead_letter(p->bus, p->dead_letters_topic, p->commands, record, why);
+                assent_count(&p->watch.intake.common.dead_letters, 1);
+        }
         ASSENT_CRASH_POINT(participant_after_dead_letter); /* the position has not moved: it is copied a second time */
         return ASSENT_OK;
 }
@@ -411,6 +435,55 @@ static enum assent_err process(void *context, struct assent_intake_lane *lane, c
                              .redelivered = redelivered,
                              .record = record->value};
         return handle(p, &h, lane->position.tau_ms);
+}
+
+/* ---- the work of others ---- */
+
+static bool work_waits(void *context)
+{
+        struct assent_participant *p = context;
+        return assent_works_waiting(&p->works);
+}
+
+static enum assent_err run_work(struct assent_participant *p, const struct assent_work *work, bool *undone)
+{
+        enum assent_err err = assent_store_savepoint(p->store);
+        if (err)
+                return store_failed(p, err);
+        enum assent_result returned = work->run(work->context, assent_store_enter(p->store, assent_clock_wall_ms()));
+        p->effects = true;
+        ASSENT_CRASH_POINT(participant_after_work); /* rolled back; nobody was told that it is done */
+        err = assent_store_leave(p->store);
+        if (err)
+                return store_failed(p, err);
+        if (returned != ASSENT_RESULT_DONE && returned != ASSENT_RESULT_RETRY)
+                return fail(p, ASSENT_E_HANDLER, "work that was submitted returned %d, which is no answer", (int)returned);
+        *undone = returned == ASSENT_RESULT_RETRY;
+        err = *undone ? assent_store_undo(p->store) : assent_store_release(p->store);
+        return err ? store_failed(p, err) : ASSENT_OK;
+}
+
+static enum assent_err run_works(void *context)
+{
+        struct assent_participant *p = context;
+        size_t count;
+        const struct assent_work *works = assent_works_take(&p->works, &count);
+        enum assent_err err = ASSENT_OK;
+        for (size_t i = 0; i < count && !err; i++)
+                err = run_work(p, &works[i], &p->works.undone[i]);
+        return err;
+}
+
+static void durable(void *context)
+{
+        struct assent_participant *p = context;
+        if (!p->effects)
+                return;
+        p->effects = false;
+        ASSENT_CRASH_POINT(participant_before_done); /* it is done, and who handed it in does not know: he must look */
+        assent_works_tell(&p->works);
+        if (p->options.committed)
+                p->options.committed(p->options.app);
 }
 
 /* ---- what is due by time ---- */
@@ -513,7 +586,7 @@ static enum assent_err inquire(struct assent_participant *p, struct assent_open_
                                                  .value = value,
                                                  .tag = assent_tag(ASSENT_TAG_OTHER, entry->lane, 0)};
         entry->inquire_offset = -1;
-        p->inquired++;
+        assent_count(&p->watch.inquired, 1);
         ASSENT_CRASH_POINT(participant_before_inquire); /* in doubt still: found so at start, and asked after the grace */
         err = assent_send(p->bus, &outgoing);
         ASSENT_CRASH_POINT(participant_after_inquire); /* the same; asked once more under the same id */
@@ -533,7 +606,7 @@ static enum assent_err apply_decisions(struct assent_participant *p, const struc
                 struct handling h = {
                         .command = &decisions->commands[i], .source = ASSENT_FROM_EVALUATION, .offset = -1};
                 err = handle(p, &h, lane->position.tau_ms);
-                p->terminated++;
+                assent_count(&p->watch.terminated, 1);
                 assent_log(ASSENT_LOG_INFO, "in doubt no more: the lane says",
                            ASSENT_UUID("txn", &decisions->commands[i].txn_id),
                            ASSENT_TEXT("decision", assent_phase_name(decisions->commands[i].body.command.phase)));
@@ -739,10 +812,8 @@ static enum assent_err housekeeping(struct assent_participant *p)
         return err ? err : end_tx(p);
 }
 
-enum assent_err assent_participant_step(struct assent_participant *p, int timeout_ms)
+static enum assent_err turn(struct assent_participant *p, int timeout_ms)
 {
-        if (p->failed)
-                return p->failed;
         const struct assent_open_branch *first = assent_open_branches_first(&p->open);
         int64_t due = first ? first->due_ms - now_ms(p) : INT64_MAX;
         if (p->marks_count && due > HOUSEKEEPING_MS)
@@ -753,6 +824,14 @@ enum assent_err assent_participant_step(struct assent_participant *p, int timeou
         if (err)
                 return p->failed ? p->failed : fail(p, err, "%s", assent_intake_errmsg(p->intake));
         return housekeeping(p);
+}
+
+enum assent_err assent_participant_step(struct assent_participant *p, int timeout_ms)
+{
+        enum assent_err err = p->failed ? p->failed : turn(p, timeout_ms);
+        if (err)
+                assent_works_fail(&p->works, err);
+        return err;
 }
 
 /* ---- birth and death ---- */
@@ -800,6 +879,7 @@ static enum assent_err open_store(struct assent_participant *p)
         enum assent_err err = assent_store_open(path, &p->store);
         if (err)
                 return fail(p, err, "%s", p->store ? assent_store_errmsg(p->store) : assent_err_text(err));
+        assent_store_record_bytes_max(p->store, p->settings.record_bytes_max);
         return ASSENT_OK;
 }
 
@@ -839,6 +919,8 @@ static enum assent_err connect_bus(struct assent_participant *p)
         const struct assent_bus_options options = {.config = p->options.config,
                                                    .client_id = p->options.service,
                                                    .delivered = delivered,
+                                                   .statistics = assent_watch_statistics,
+                                                   .statistics_context = &p->watch,
                                                    .context = p};
         enum assent_err err = assent_bus_kafka_open(&options, &p->bus);
         if (err)
@@ -865,9 +947,11 @@ static bool reopen(void *context, const struct assent_branch_row *row)
         struct assent_participant *p = context;
         if (!assent_branch_open(row))
                 return true;
-        if (row->frozen)
+        if (row->frozen) {
+                assent_count(&p->watch.frozen, 1);
                 assent_log(ASSENT_LOG_ERROR, "branch frozen by a contradiction (P8)", ASSENT_UUID("txn", &row->txn_id),
                            ASSENT_INT("branch", row->branch), ASSENT_TEXT("state", assent_branch_state_name(row->state)));
+        }
         if (track(p, row))
                 return false;
         for (int slot = 0; slot < ASSENT_SLOTS && !p->failed; slot++)
@@ -883,9 +967,14 @@ static enum assent_err take_lanes(struct assent_participant *p)
                                                       .store = p->store,
                                                       .topic = p->commands,
                                                       .group = p->group,
+                                                      .source = p->options.service,
                                                       .lanes = (int)p->report.lanes,
                                                       .incarnation = assent_store_identity(p->store, "incarnation"),
                                                       .process = process,
+                                                      .waiting = work_waits,
+                                                      .work = run_works,
+                                                      .durable = durable,
+                                                      .watch = &p->watch.intake,
                                                       .context = p};
         enum assent_err err = assent_intake_open(&options, &p->intake);
         if (err)
@@ -927,7 +1016,8 @@ static enum assent_err open_all(struct assent_participant *p)
         p->cut_off_commits = strcmp(assent_config_get(config, "assent.pre_commit_cut_off"), "commit") == 0;
         p->codec = assent_codec_open(p->settings.record_bytes_max);
         p->peek = assent_codec_open(p->settings.record_bytes_max);
-        if (!p->codec || !p->peek || !assent_open_branches_open(&p->open, OPEN_MEMORY_MAX))
+        if (!p->codec || !p->peek || !assent_open_branches_open(&p->open, OPEN_MEMORY_MAX) || assent_works_open(&p->works) ||
+            !assent_watch_open(&p->watch.intake.common, "participant", p->options.service))
                 return fail(p, ASSENT_E_MEMORY, "out of memory");
         enum assent_err err = open_store(p);
         if (!err)
@@ -953,19 +1043,63 @@ enum assent_err assent_participant_open(const struct assent_participant_options 
         return open_all(p);
 }
 
+static enum assent_err drain(struct assent_participant *p, enum assent_err err)
+{
+        assent_works_close(&p->works);
+        if (!err)
+                err = assent_participant_step(p, 0); /* what was let in before */
+        if (!err)
+                assent_intake_drain(p->intake, (int)assent_config_int(p->options.config, "assent.stop_timeout_ms"));
+        return err;
+}
+
+static enum assent_err turn_object(void *object)
+{
+        return assent_participant_step(object, 100);
+}
+
 enum assent_err assent_participant_run(struct assent_participant *p)
 {
         enum assent_err err = p->failed;
         while (!err && !p->stopping)
-                err = assent_participant_step(p, 100);
+                err = turn_object(p);
+        return drain(p, err);
+}
+
+enum assent_err assent_participant_submit(struct assent_participant *p, const struct assent_work *work)
+{
+        if (!work->run || !work->done || p->stopping)
+                return ASSENT_E_ARGUMENT;
+        enum assent_err err = assent_works_put(&p->works, work);
         if (!err)
-                assent_intake_drain(p->intake, (int)assent_config_int(p->options.config, "assent.stop_timeout_ms"));
+                assent_bus_wake(p->bus);
         return err;
 }
 
 void assent_participant_stop(struct assent_participant *p)
 {
         p->stopping = 1;
+        assent_watch_set(&p->watch.intake.common.stopping, 1);
+}
+
+static void metrics(void *context, struct assent_exposition *out)
+{
+        struct assent_participant *p = context;
+        assent_participant_metrics(&p->watch, out);
+        if (p->options.metrics)
+                p->options.metrics(p->options.app, out);
+}
+
+static bool ready(void *context, char why[ASSENT_READY_SIZE_MAX])
+{
+        struct assent_participant *p = context;
+        return assent_watch_ready(&p->watch.intake.common, why);
+}
+
+void assent_participant_source(struct assent_participant *p, struct assent_observer_source *source)
+{
+        *source = (struct assent_observer_source){
+                .name = p->watch.intake.common.name, .metrics = metrics, .ready = ready, .context = p};
 }
 
 const char *assent_participant_errmsg(const struct assent_participant *p)
@@ -975,14 +1109,17 @@ const char *assent_participant_errmsg(const struct assent_participant *p)
 
 static void log_counts(const struct assent_participant *p)
 {
-        struct assent_field fields[ASSENT_PV_COUNT + 4];
+        const struct assent_outbox_counts *events = assent_intake_events(p->intake);
+        struct assent_field fields[ASSENT_PV_COUNT + 6];
         size_t count = 0;
         for (int i = 0; i < ASSENT_PV_COUNT; i++)
                 fields[count++] = ASSENT_INT(assent_participant_verdict_name((enum assent_participant_verdict)i),
-                                             p->verdicts[i]);
-        fields[count++] = ASSENT_INT("inquired", p->inquired);
-        fields[count++] = ASSENT_INT("terminated", p->terminated);
+                                             p->watch.verdicts[i]);
+        fields[count++] = ASSENT_INT("inquired", p->watch.inquired);
+        fields[count++] = ASSENT_INT("terminated", p->watch.terminated);
         fields[count++] = ASSENT_INT("forgotten", p->forgotten);
+        fields[count++] = ASSENT_INT("events", events->acknowledged);
+        fields[count++] = ASSENT_INT("events_refused", events->refused);
         fields[count++] = ASSENT_INT("open", assent_open_branches_count(&p->open));
         assent_log_write(ASSENT_LOG_INFO, "stopped", fields, count);
 }
@@ -993,12 +1130,16 @@ void assent_participant_close(struct assent_participant *p)
                 return;
         if (p->intake && assent_log_enabled(ASSENT_LOG_INFO))
                 log_counts(p);
+        if (p->works.opened)
+                assent_works_fail(&p->works, p->failed ? p->failed : ASSENT_E_ARGUMENT);
+        assent_works_free(&p->works);
         assent_store_close(p->store); /* before the consumer: nothing may run after the owner lock is gone */
         assent_intake_close(p->intake);
         assent_bus_close(p->bus);
         assent_open_branches_close(&p->open);
         assent_codec_close(p->codec);
         assent_codec_close(p->peek);
+        assent_watch_close(&p->watch.intake.common);
         free(p->marks);
         free(p);
 }
@@ -1020,23 +1161,35 @@ int assent_participant_main(int argc, char **argv, const char *description, cons
         if (status < 0) {
                 options->config = config;
                 struct assent_participant *p = NULL;
+                struct assent_observer *observer = NULL;
+                struct assent_observer_source source = {0};
                 assent_service_signals(NULL, NULL);
                 assent_store_process();
                 enum assent_err err = configured ? configured(options->app, config) : ASSENT_OK;
                 if (!err)
+                        err = assent_observer_open(config, program_invocation_short_name, &observer);
+                if (!err)
                         err = assent_participant_open(options, &p);
+                if (!err && options->opened)
+                        err = options->opened(options->app, p);
+                bool opened = !err;
                 if (!err) {
+                        assent_participant_source(p, &source);
+                        assent_observer_add(observer, &source);
                         assent_service_signals(stop_object, p);
                         assent_log(ASSENT_LOG_INFO, "ready", ASSENT_TEXT("topic", p->commands),
                                    ASSENT_INT("lanes", p->report.lanes),
                                    ASSENT_INT("open", assent_open_branches_count(&p->open)));
-                        err = assent_participant_run(p);
+                        err = drain(p, assent_service_run(&source, turn_object, p, &p->stopping));
                 }
                 if (err)
-                        assent_log(ASSENT_LOG_ERROR, p ? assent_participant_errmsg(p) : assent_err_text(err),
-                                   ASSENT_TEXT("err", assent_err_name(err)));
+                        assent_service_failed(err, p ? assent_participant_errmsg(p) : assent_observer_errmsg(observer));
                 assent_service_signals(NULL, NULL);
+                assent_observer_remove(observer, source.context);
+                if (opened && options->closing)
+                        options->closing(options->app);
                 assent_participant_close(p);
+                assent_observer_close(observer);
                 status = err ? 1 : 0;
         }
         assent_config_close(config);

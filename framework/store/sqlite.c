@@ -23,6 +23,8 @@
 
 #define SETTLE_SIZE 16384 /* of the WAL, at once */
 
+#define RECORD_BYTES 262144
+
 /* quick_check reads every page, so only files of up to 32 MiB are checked at open; in larger ones a
  * damaged page is found by cell_size_check when it is read. */
 #define CHECK_PAGES_MAX 8192
@@ -69,6 +71,16 @@ static const char schema[] =
     "  PRIMARY KEY(topic, message_id)) STRICT, WITHOUT ROWID;\n"
     "CREATE INDEX main.assent_dedup_seen ON assent_dedup(topic, lane, seen_ms);\n"
     "INSERT INTO main.assent_identity VALUES('incarnation', lower(hex(randomblob(16))));\n";
+
+/* What user_version 2 has more than 1. */
+static const char schema_2[] =
+    "CREATE TABLE main.assent_outbox(\n"
+    "  sequence INTEGER PRIMARY KEY, -- never used again: message ids follow from it\n"
+    "  topic TEXT NOT NULL, -- without the prefix\n"
+    "  type TEXT NOT NULL, content_type TEXT NOT NULL, time_ms INTEGER NOT NULL,\n"
+    "  refused TEXT, -- why no broker takes it; set it to NULL, and it is sent at the next start\n"
+    "  key BLOB NOT NULL, value BLOB NOT NULL) STRICT;\n"
+    "CREATE INDEX main.assent_outbox_topic ON assent_outbox(refused, topic);\n";
 
 static const char *const statement_texts[ASSENT_SQL_COUNT] = {
 #define X(name, sql) sql,
@@ -226,20 +238,20 @@ static enum assent_err ask_int(struct assent_store *store, const char *sql, int6
 
 /* Whose file is it? Asked before anything is written, for a foreign database must stay as it was.
  */
-static enum assent_err recognise(struct assent_store *store, bool *fresh)
+static enum assent_err recognise(struct assent_store *store, bool *fresh, int64_t *version)
 {
-        int64_t application = 0, version = 0, tables = 0;
+        int64_t application = 0, tables = 0;
         enum assent_err err = ask_int(store, "PRAGMA application_id", &application);
 
         if (err == ASSENT_OK)
-                err = ask_int(store, "PRAGMA user_version", &version);
+                err = ask_int(store, "PRAGMA user_version", version);
         if (err == ASSENT_OK)
                 err = ask_int(store, "SELECT count(*) FROM sqlite_schema", &tables);
         if (err != ASSENT_OK)
                 return err;
-        *fresh = application == 0 && version == 0 && tables == 0;
-        if (*fresh ||
-            (application == ASSENT_SQLITE_APPLICATION_ID && version == ASSENT_SQLITE_USER_VERSION))
+        *fresh = application == 0 && *version == 0 && tables == 0;
+        if (*fresh || (application == ASSENT_SQLITE_APPLICATION_ID && *version >= 1 &&
+                       *version <= ASSENT_SQLITE_USER_VERSION))
                 return ASSENT_OK;
         if (application != ASSENT_SQLITE_APPLICATION_ID)
                 assent_sqlite_say(store,
@@ -251,7 +263,7 @@ static enum assent_err recognise(struct assent_store *store, bool *fresh)
                 assent_sqlite_say(store,
                                   "%s: user_version %lld, this program writes %d; use the program "
                                   "that wrote the file",
-                                  store->path, (long long)version, ASSENT_SQLITE_USER_VERSION);
+                                  store->path, (long long)*version, ASSENT_SQLITE_USER_VERSION);
         return ASSENT_E_STORE;
 }
 
@@ -294,14 +306,15 @@ static enum assent_err configure(struct assent_store *store)
         return err;
 }
 
-/* Made in one transaction: a crash leaves a whole database or an empty file. */
-static enum assent_err create(struct assent_store *store)
+/* Made, or brought up to date, in one transaction: a crash leaves a whole database or what was there before. */
+static enum assent_err create(struct assent_store *store, bool fresh)
 {
-        char sql[sizeof(schema) + 128];
+        char sql[sizeof(schema) + sizeof(schema_2) + 128];
 
         snprintf(sql, sizeof(sql),
-                 "BEGIN IMMEDIATE;\n%sPRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
-                 schema, ASSENT_SQLITE_APPLICATION_ID, ASSENT_SQLITE_USER_VERSION);
+                 "BEGIN IMMEDIATE;\n%s%sPRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
+                 fresh ? schema : "", schema_2, ASSENT_SQLITE_APPLICATION_ID,
+                 ASSENT_SQLITE_USER_VERSION);
         return execute(store, sql, "cannot create the tables");
 }
 
@@ -367,19 +380,34 @@ static enum assent_err connect_file(struct assent_store *store)
         return ASSENT_OK;
 }
 
+static enum assent_err find_sequence(struct assent_store *store)
+{
+        enum assent_err err =
+            ask_int(store, "SELECT coalesce(max(sequence), 0) FROM main.assent_outbox", &store->outbox_sequence);
+        const char *noted = assent_store_identity(store, "event");
+
+        store->outbox_noted = noted ? strtoll(noted, NULL, 10) : 0;
+        if (store->outbox_sequence < store->outbox_noted)
+                store->outbox_sequence = store->outbox_noted;
+        return store->broken ? ASSENT_E_STORE : err;
+}
+
 static enum assent_err set_up(struct assent_store *store)
 {
         bool fresh = false;
+        int64_t version = 0;
         enum assent_err err = in_memory(store) ? ASSENT_OK : own(store);
 
         if (err == ASSENT_OK)
                 err = connect_file(store);
         if (err == ASSENT_OK)
-                err = recognise(store, &fresh);
+                err = recognise(store, &fresh, &version);
         if (err == ASSENT_OK)
                 err = configure(store);
-        if (err == ASSENT_OK)
-                err = fresh ? create(store) : inspect(store);
+        if (err == ASSENT_OK && !fresh)
+                err = inspect(store);
+        if (err == ASSENT_OK && version < ASSENT_SQLITE_USER_VERSION)
+                err = create(store, fresh);
         if (err == ASSENT_OK && !in_memory(store))
                 err = settle(store);
         if (fresh)
@@ -388,6 +416,8 @@ static enum assent_err set_up(struct assent_store *store)
                 err = assent_sqlite_guard(store);
         if (err == ASSENT_OK)
                 err = prepare(store);
+        if (err == ASSENT_OK)
+                err = find_sequence(store);
         return err;
 }
 
@@ -404,6 +434,7 @@ enum assent_err assent_store_open(const char *path, struct assent_store **out)
         if (!store)
                 return ASSENT_E_MEMORY;
         store->owner_fd = -1;
+        store->record_bytes_max = RECORD_BYTES;
         store->tx.store = store;
         store->path = strcmp(path, ":memory:") == 0 ? strdup(path) : resolve(path);
         enum assent_err err;
@@ -456,6 +487,19 @@ static enum assent_err run(struct assent_store *store, enum assent_statement sta
         return assent_sqlite_run(store, assent_sqlite_use(store, statement), what);
 }
 
+/* The number of the last event is told by its row, and when that goes by the identity: SQLite's own counter of used numbers
+ * stands in a table that an application may empty. */
+static enum assent_err note_sequence(struct assent_store *store)
+{
+        char number[24];
+
+        if (store->outbox_deleted <= store->outbox_noted)
+                return ASSENT_OK;
+        store->outbox_noted = store->outbox_deleted;
+        snprintf(number, sizeof(number), "%lld", (long long)store->outbox_noted);
+        return assent_store_identity_put(store, "event", number);
+}
+
 enum assent_err assent_store_begin(struct assent_store *store)
 {
         ASSENT_ASSERT(!store->begun);
@@ -471,8 +515,10 @@ enum assent_err assent_store_commit(struct assent_store *store)
         ASSENT_ASSERT(store->begun && !store->lent);
         if (store->broken)
                 return ASSENT_E_STORE;
+        enum assent_err err = note_sequence(store);
         store->committing = true;
-        enum assent_err err = run(store, ASSENT_SQL_COMMIT, "cannot commit");
+        if (err == ASSENT_OK)
+                err = run(store, ASSENT_SQL_COMMIT, "cannot commit");
         store->committing = false;
         store->begun = err != ASSENT_OK;
         return err;

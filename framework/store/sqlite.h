@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 
 #define ASSENT_SQLITE_APPLICATION_ID 0x41535354 /* "ASST" */
-#define ASSENT_SQLITE_USER_VERSION   1
+#define ASSENT_SQLITE_USER_VERSION   2
 #define ASSENT_STORE_ERROR_SIZE_MAX  1024
 
 /* Every statement of the framework, prepared once at open. Tables are named with their schema, so
@@ -49,7 +49,18 @@
                      " VALUES(?1, ?2, ?3, ?4, ?5)")                                                \
         X(DEDUP_FORGET, "DELETE FROM main.assent_dedup WHERE topic = ?1 AND message_id IN"         \
                         " (SELECT message_id FROM main.assent_dedup WHERE topic = ?1 AND"          \
-                        " lane = ?2 AND seen_ms < ?3 ORDER BY seen_ms LIMIT ?4)")
+                        " lane = ?2 AND seen_ms < ?3 ORDER BY seen_ms LIMIT ?4)")                  \
+        X(OUTBOX_PUT, "INSERT INTO main.assent_outbox(topic, type, content_type, time_ms, key,"    \
+                      " value, sequence) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")                      \
+        X(OUTBOX_TOPIC, "SELECT topic FROM main.assent_outbox WHERE refused IS NULL AND"           \
+                        " topic > ?1 ORDER BY topic LIMIT 1")                                      \
+        X(OUTBOX_SCAN, "SELECT sequence, time_ms, type, content_type, key, value FROM"             \
+                       " main.assent_outbox WHERE refused IS NULL AND topic = ?1 AND"              \
+                       " sequence > ?2 ORDER BY sequence LIMIT ?3")                                \
+        X(OUTBOX_COUNT, "SELECT count(*) FROM (SELECT 1 FROM main.assent_outbox WHERE"             \
+                        " refused IS NULL LIMIT ?1)")                                              \
+        X(OUTBOX_DELETE, "DELETE FROM main.assent_outbox WHERE sequence = ?1")                     \
+        X(OUTBOX_REFUSE, "UPDATE main.assent_outbox SET refused = ?2 WHERE sequence = ?1")
 
 enum assent_statement {
 #define X(name, sql) ASSENT_SQL_##name,
@@ -86,6 +97,11 @@ struct assent_store {
         struct assent_identity *identities;
         void *record; /* the parked record handed out last */
         size_t record_size_max;
+        size_t record_bytes_max; /* of an event */
+        int64_t outbox_sequence; /* the last that was given out */
+        int64_t outbox_deleted;  /* the greatest of those deleted */
+        int64_t outbox_noted;    /* the same, as the identity has it */
+        uint64_t outbox_written;
         char error[ASSENT_STORE_ERROR_SIZE_MAX];
 };
 
@@ -105,6 +121,8 @@ void assent_sqlite_done(sqlite3_stmt *statement);
 /* Installs authorizer, hooks and switches, once: doing it again would expire every prepared
  * statement. */
 enum assent_err assent_sqlite_guard(struct assent_store *store);
+/* Writes an event's row, whose sizes were judged. */
+enum assent_err assent_sqlite_outbox_put(struct assent_store *store, const struct assent_event *event, int64_t time_ms);
 /* Resets statements that the application left in the middle: they would hold a snapshot, or bar the
  * commit. */
 void assent_sqlite_sweep(struct assent_store *store);

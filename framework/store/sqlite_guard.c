@@ -5,6 +5,7 @@
 #include "store/sqlite.h"
 
 #include <assent/store.h>
+#include <string.h>
 #include <strings.h>
 
 #include "base/panic.h"
@@ -118,6 +119,11 @@ static bool disk_failed(sqlite3 *db)
 enum assent_err assent_store_leave(struct assent_store *store)
 {
         ASSENT_ASSERT(store->lent);
+        if (store->broken) { /* while it published */
+                assent_sqlite_sweep(store);
+                store->lent = false;
+                return ASSENT_E_STORE;
+        }
         if (disk_failed(store->db)) {
                 enum assent_err err = assent_sqlite_fail(store, "a statement of a handler failed");
                 assent_sqlite_sweep(store);
@@ -153,6 +159,38 @@ void assent_tx_refuse(struct assent_tx *tx, const char *reason)
 {
         ASSENT_ASSERT(tx->store->lent);
         tx->refusal_size = assent_reason_copy(tx->refusal, assent_bytes_of(reason));
+}
+
+static bool size_fits(struct assent_bytes bytes, size_t size_max)
+{
+        return bytes.size >= 1 && bytes.size <= size_max;
+}
+
+enum assent_err assent_tx_publish(struct assent_tx *tx, const struct assent_event *event)
+{
+        static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+        struct assent_store *store = tx->store;
+        struct assent_bytes topic = assent_bytes_of(event->topic);
+
+        ASSENT_ASSERT(store->lent);
+        if (!size_fits(topic, ASSENT_EVENT_TOPIC_SIZE_MAX) ||
+            !size_fits(assent_bytes_of(event->type), ASSENT_EVENT_WORD_SIZE_MAX) ||
+            !size_fits(assent_bytes_of(event->content_type), ASSENT_EVENT_WORD_SIZE_MAX) ||
+            !size_fits(event->key, ASSENT_EVENT_KEY_SIZE_MAX) ||
+            event->key.size + event->value.size > store->record_bytes_max)
+                return ASSENT_E_LIMIT;
+        if (strspn(event->topic, letters) != topic.size)
+                return ASSENT_E_ARGUMENT;
+        if (store->broken)
+                return ASSENT_E_STORE;
+        if (disk_failed(store->db)) /* what the application has not looked at, and `leave` will not see any more */
+                return assent_sqlite_fail(store, "a statement of a handler failed");
+        sqlite3_int64 rowid = sqlite3_last_insert_rowid(store->db);
+        store->lent = false; /* a changed schema has the statement prepared, and so judged, again */
+        enum assent_err err = assent_sqlite_outbox_put(store, event, tx->tau_ms);
+        store->lent = true;
+        sqlite3_set_last_insert_rowid(store->db, rowid);
+        return err;
 }
 
 int64_t assent_tx_time_ms(const struct assent_tx *tx)

@@ -371,3 +371,103 @@ enum assent_err assent_store_dedup_forget(struct assent_store *store, const char
         *count = err == ASSENT_OK ? (size_t)sqlite3_changes(store->db) : 0;
         return err;
 }
+
+void assent_store_record_bytes_max(struct assent_store *store, size_t record_bytes_max)
+{
+        store->record_bytes_max = record_bytes_max;
+}
+
+uint64_t assent_store_outbox_written(const struct assent_store *store)
+{
+        return store->outbox_written;
+}
+
+enum assent_err assent_sqlite_outbox_put(struct assent_store *store, const struct assent_event *event, int64_t time_ms)
+{
+        ASSENT_ASSERT(store->begun);
+        sqlite3_stmt *put = assent_sqlite_use(store, ASSENT_SQL_OUTBOX_PUT);
+        bool bound = bind_text(put, 1, event->topic) && bind_text(put, 2, event->type) &&
+                     bind_text(put, 3, event->content_type) && bind_int(put, 4, time_ms) &&
+                     bind_blob(put, 5, event->key.data, event->key.size) &&
+                     bind_blob(put, 6, event->value.data, event->value.size) &&
+                     bind_int(put, 7, ++store->outbox_sequence);
+
+        store->outbox_written++;
+        return run_bound(store, put, bound, "cannot write an event");
+}
+
+enum assent_err assent_store_outbox_topic(struct assent_store *store,
+                                          char topic[ASSENT_EVENT_TOPIC_SIZE_MAX + 1])
+{
+        sqlite3_stmt *get = assent_sqlite_use(store, ASSENT_SQL_OUTBOX_TOPIC);
+        enum assent_err err = find(store, get, bind_text(get, 1, topic), "cannot read the events' topics");
+
+        if (err != ASSENT_OK)
+                return err;
+        const void *text = sqlite3_column_text(get, 0);
+        size_t size = (size_t)sqlite3_column_bytes(get, 0);
+        if (text && size <= ASSENT_EVENT_TOPIC_SIZE_MAX)
+                memcpy(topic, text, size + 1);
+        else
+                err = corrupt(store, "assent_outbox");
+        assent_sqlite_done(get);
+        return err;
+}
+
+static struct assent_bytes column_bytes(sqlite3_stmt *statement, int column)
+{
+        const void *data = sqlite3_column_blob(statement, column);
+
+        return (struct assent_bytes){data, (size_t)sqlite3_column_bytes(statement, column)};
+}
+
+enum assent_err assent_store_outbox_scan(struct assent_store *store, const char *topic, int64_t after, size_t rows_max,
+                                         bool (*each)(void *context, const struct assent_outbox_row *row), void *context)
+{
+        sqlite3_stmt *scan = assent_sqlite_use(store, ASSENT_SQL_OUTBOX_SCAN);
+        bool bound = bind_text(scan, 1, topic) && bind_int(scan, 2, after) && bind_int(scan, 3, (int64_t)rows_max);
+        enum assent_err err;
+        bool more = true;
+
+        while (more && (err = find(store, scan, bound, "cannot read the events")) == ASSENT_OK) {
+                const struct assent_outbox_row row = {.sequence = sqlite3_column_int64(scan, 0),
+                                                      .time_ms = sqlite3_column_int64(scan, 1),
+                                                      .type = column_bytes(scan, 2),
+                                                      .content_type = column_bytes(scan, 3),
+                                                      .key = column_bytes(scan, 4),
+                                                      .value = column_bytes(scan, 5)};
+                more = each(context, &row);
+        }
+        assent_sqlite_done(scan);
+        return err == ASSENT_E_NOT_FOUND ? ASSENT_OK : err;
+}
+
+enum assent_err assent_store_outbox_count(struct assent_store *store, uint64_t most, uint64_t *count)
+{
+        sqlite3_stmt *get = assent_sqlite_use(store, ASSENT_SQL_OUTBOX_COUNT);
+        enum assent_err err = find(store, get, bind_int(get, 1, (int64_t)most), "cannot count the events");
+
+        if (err == ASSENT_OK)
+                *count = (uint64_t)sqlite3_column_int64(get, 0);
+        assent_sqlite_done(get);
+        return err;
+}
+
+enum assent_err assent_store_outbox_delete(struct assent_store *store, int64_t sequence)
+{
+        ASSENT_ASSERT(store->begun);
+        sqlite3_stmt *statement = assent_sqlite_use(store, ASSENT_SQL_OUTBOX_DELETE);
+
+        if (store->outbox_deleted < sequence)
+                store->outbox_deleted = sequence;
+        return run_bound(store, statement, bind_int(statement, 1, sequence), "cannot delete an event");
+}
+
+enum assent_err assent_store_outbox_refuse(struct assent_store *store, int64_t sequence, const char *reason)
+{
+        ASSENT_ASSERT(store->begun);
+        sqlite3_stmt *statement = assent_sqlite_use(store, ASSENT_SQL_OUTBOX_REFUSE);
+        bool bound = bind_int(statement, 1, sequence) && bind_text(statement, 2, reason);
+
+        return run_bound(store, statement, bound, "cannot set an event aside");
+}

@@ -46,8 +46,8 @@ enum assent_err assent_store_leave(struct assent_store *store);
 struct assent_bytes assent_store_refusal(const struct assent_store *store);
 
 /* Identity: what this database belongs to, as key and value ("service", "prefix", "cluster", "lanes", "settings",
- * "incarnation": a random id made with the file). get: the value, or NULL; valid until the next call for the same
- * key. put: within a transaction; replaces. */
+ * "event": the greatest number of an event whose row is gone, "incarnation": a random id made with the file). get: the
+ * value, or NULL; valid until the next call for the same key. put: within a transaction; replaces. */
 const char *assent_store_identity(struct assent_store *store, const char *key);
 enum assent_err assent_store_identity_put(struct assent_store *store, const char *key, const char *value);
 
@@ -105,5 +105,32 @@ enum assent_err assent_store_dedup_put(struct assent_store *store, const char *t
                                        struct assent_bytes message_id, uint64_t digest, int64_t seen_ms);
 enum assent_err assent_store_dedup_forget(struct assent_store *store, const char *topic, int32_t lane, int64_t seen_ms,
                                           size_t rows_max, size_t *count);
+
+/* Outbox rows: what assent_tx_publish wrote, in the order of their sequence, which no two events of a database ever share. */
+#define ASSENT_EVENT_TOPIC_SIZE_MAX 184 /* what the longest prefix leaves of a topic's name */
+#define ASSENT_EVENT_WORD_SIZE_MAX  128 /* type, content type */
+#define ASSENT_EVENT_KEY_SIZE_MAX   128
+
+struct assent_outbox_row {
+        int64_t sequence;
+        int64_t time_ms; /* assent_tx_time_ms when it was published */
+        struct assent_bytes type, content_type, key, value;
+};
+/* What key and value of an event may have together: until it is told, the setting's default. */
+void assent_store_record_bytes_max(struct assent_store *store, size_t record_bytes_max);
+/* How many rows were written through this store so far, rolled back ones included. */
+uint64_t assent_store_outbox_written(const struct assent_store *store);
+/* The first topic after `topic` ("": the first of all) that has rows to be sent, in its place. ASSENT_OK, ASSENT_E_NOT_FOUND,
+ * ASSENT_E_STORE. */
+enum assent_err assent_store_outbox_topic(struct assent_store *store, char topic[ASSENT_EVENT_TOPIC_SIZE_MAX + 1]);
+/* Calls `each` for the rows of a topic above `after` that are to be sent, at most `rows_max` of them; `each` returns false to
+ * end the scan and must not write. */
+enum assent_err assent_store_outbox_scan(struct assent_store *store, const char *topic, int64_t after, size_t rows_max,
+                                         bool (*each)(void *context, const struct assent_outbox_row *row), void *context);
+/* How many rows are to be sent; at most `most` are counted. */
+enum assent_err assent_store_outbox_count(struct assent_store *store, uint64_t most, uint64_t *count);
+enum assent_err assent_store_outbox_delete(struct assent_store *store, int64_t sequence);
+/* It stays, and is never sent again. */
+enum assent_err assent_store_outbox_refuse(struct assent_store *store, int64_t sequence, const char *reason);
 
 #endif

@@ -19,6 +19,8 @@ struct ctl {
         struct assent_uuid txn_id;
         const char *services[SERVICES_MAX];
         size_t services_count;
+        const char *events[SERVICES_MAX]; /* topics of events */
+        size_t events_count;
         struct assent_admin *admin;
         struct assent_client *client;
         bool output_lost; /* nobody reads standard output any more, or it is full */
@@ -105,8 +107,12 @@ static void print_line(void *context, const char *text)
 
 /* --- topics --- */
 
-static const struct assent_flag topics_flags[] = {
-    {"service", "NAME", "app.service", "a service whose topics belong to the prefix; repeat for each"},
+#define SERVICE_FLAG {"service", "NAME", "app.service", "a service whose topics belong to the prefix; repeat for each"}
+
+static const struct assent_flag plan_flags[] = {SERVICE_FLAG, {NULL, NULL, NULL, NULL}};
+static const struct assent_flag apply_flags[] = {
+    SERVICE_FLAG,
+    {"events", "TOPIC", "app.events", "a topic that a service publishes events to, \"order.events\"; repeat for each"},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -123,6 +129,8 @@ static int run_apply(struct ctl *ctl)
         enum assent_err err = assent_admin_open(ctl->config, &ctl->admin);
         if (err == ASSENT_OK)
                 err = assent_admin_topics_apply(ctl->admin, ctl->services, ctl->services_count, print_line, ctl);
+        for (size_t i = 0; i < ctl->events_count && err == ASSENT_OK; i++)
+                err = assent_admin_topics_events(ctl->admin, ctl->events[i], print_line, ctl);
         if (err == ASSENT_OK)
                 fprintf(stderr, "All topics are there and checked. Next: start assent-coordinator "
                                 "and the services.\n");
@@ -279,16 +287,16 @@ static const struct command commands[] = {
     {"topics", "plan", NULL, "what apply would create, keep or refuse",
      "Says what `topics apply` would do, and changes nothing.\n\nExample:\n"
      "  assentctl topics plan --service order --service payment",
-     topics_flags, run_plan},
+     plan_flags, run_plan},
     {"topics", "apply", NULL, "create the topics of a prefix and record its settings",
      "Creates the topics that are missing, with their dead-letter topics; appends the SETTINGS "
      "record to lanes\n"
      "that have none; checks everything. Never changes or deletes a topic; may be "
      "repeated.\n\nExamples:\n"
-     "  assentctl topics apply --service order --service payment --service inventory\n"
+     "  assentctl topics apply --service order --service payment --service inventory --events order.events\n"
      "  assentctl topics apply --set assent.replication=1 --set assent.min_insync_replicas=1 --set "
      "assent.dev=true",
-     topics_flags, run_apply},
+     apply_flags, run_apply},
     {"topics", "describe", NULL, "topics, their settings, and the lanes of the inbox",
      "Shows each topic of the prefix with the settings that matter and a verdict, then each lane "
      "of the inbox.\n\nExample:\n"
@@ -420,9 +428,12 @@ static int read_arguments(struct ctl *ctl, const struct command *command, int ar
         snprintf(synopsis, sizeof synopsis, "%s%s[OPTION]…", command->argument ? command->argument : "",
                  command->argument ? " " : "");
         argv[0] = name;
-        if (command->flags == topics_flags &&
-            !words_take(&argc, argv, "--service", ctl->services, SERVICES_MAX, &ctl->services_count))
+        const bool topics = command->flags == plan_flags || command->flags == apply_flags;
+        if (topics && !words_take(&argc, argv, "--service", ctl->services, SERVICES_MAX, &ctl->services_count))
                 return usage("more than %d services", SERVICES_MAX);
+        if (command->flags == apply_flags &&
+            !words_take(&argc, argv, "--events", ctl->events, SERVICES_MAX, &ctl->events_count))
+                return usage("more than %d topics of events", SERVICES_MAX);
         for (int i = 1; i + 1 < argc && command->flags == tail_flags; i++)
                 if (strcmp(argv[i], "-n") == 0)
                         argv[i] = number;

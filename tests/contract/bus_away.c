@@ -5,6 +5,7 @@
 #include "kafka/bus_kafka.h"
 
 #define SLACK_MS 900 /* the machine's, not the bus's */
+#define PRODUCE  0   /* Kafka's number of the request */
 
 TestSuite(bus_away, .init = contract_open, .fini = contract_close, .timeout = 60);
 
@@ -91,6 +92,59 @@ Test(bus_away, a_loop_waits_once_and_then_goes_on)
         cr_assert_eq(ask(&took_ms), ASSENT_E_BROKER);
         cr_assert_geq(took_ms, ASSENT_QUERY_RUN_MS - 1);
         assent_bus_consumer_close(bus, consumer);
+}
+
+/* A topic that the bus neither writes nor reads. */
+Test(bus_away, a_question_follows_the_leader)
+{
+        char brokers[512];
+        int64_t took_ms;
+        assent_bus_close(bus);
+        rd_kafka_mock_cluster_destroy(contract_mock);
+        contract_mock = rd_kafka_mock_cluster_new(contract_home, 2);
+        snprintf(brokers, sizeof brokers, "assent.brokers=%s", rd_kafka_mock_cluster_bootstraps(contract_mock));
+        contract_set(brokers);
+        contract_bus();
+        cr_assert_eq(rd_kafka_mock_topic_create(contract_mock, contract_name("away", name), LANES, 2), 0);
+        contract_topic_await(name, LANES);
+        for (int32_t leader = 1; leader <= 2; leader++) {
+                cr_assert_eq(rd_kafka_mock_partition_set_leader(contract_mock, name, 0, leader), 0);
+                cr_assert_eq(ask(&took_ms), ASSENT_OK, "%s", assent_bus_errmsg(bus));
+        }
+        /* One that dies is not asked for ever either. */
+        cr_assert_eq(rd_kafka_mock_partition_set_leader(contract_mock, name, 0, 1), 0);
+        cr_assert_eq(rd_kafka_mock_broker_set_down(contract_mock, 2), 0);
+        enum assent_err err = ask(&took_ms);
+        for (int tries = 0; tries < 3 && err; tries++)
+                err = ask(&took_ms);
+        cr_assert_eq(err, ASSENT_OK, "%s", assent_bus_errmsg(bus));
+}
+
+/* A leader that refuses a producer's first batch and takes the second, both being under way. */
+Test(bus_away, a_batch_refused_before_another_is_not_lost)
+{
+        int64_t low, high;
+        contract_topic(contract_name("away", name), LANES);
+        topic = assent_bus_topic(bus, name);
+        cr_assert_eq(rd_kafka_mock_broker_push_request_error_rtts(contract_mock, 1, PRODUCE, 2,
+                                                                  RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, 500,
+                                                                  RD_KAFKA_RESP_ERR_NO_ERROR, 500),
+                     0);
+        contract_send_text(topic, 0, "first");
+        for (int64_t began_ms = assent_clock_ms(); since_ms(began_ms) < 200;) /* long enough to be a batch of its own */
+                assent_bus_poll(bus, 10);
+        contract_send_text(topic, 0, "second");
+        contract_flush();
+        cr_assert_eq(reports_count, 2);
+        bool first = false, second = false;
+        for (size_t i = 0; i < 2; i++) {
+                cr_assert(!reports[i].err && reports[i].offset >= 0, "report %zu: offset %" PRId64, i, reports[i].offset);
+                first |= strcmp(reports[i].value, "first") == 0;
+                second |= strcmp(reports[i].value, "second") == 0;
+        }
+        cr_assert(first && second);
+        cr_assert_eq(assent_bus_watermarks(bus, name, 0, &low, &high), ASSENT_OK, "%s", assent_bus_errmsg(bus));
+        cr_assert_eq(high, 2);
 }
 
 Test(bus_away, a_sign_of_the_broker_ends_the_silence)

@@ -1,6 +1,12 @@
 /* bus_records.c: sending, reading, order, sizes and refusals, on whichever broker contract.h gives. */
 #include "contract.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+#include "core/message.h"
+
 TestSuite(bus_records, .init = contract_open, .fini = contract_close, .timeout = 120);
 
 Test(bus_records, lanes_keep_their_order)
@@ -152,6 +158,105 @@ Test(bus_records, headers_travel_and_the_last_of_a_name_counts)
         cr_assert_not(assent_bus_header(bus, &record, "other", &value));
         assent_bus_consumer_close(bus, consumer);
 }
+
+/* As the outbox sends them. */
+Test(bus_records, records_with_headers_keep_their_order_and_each_its_own)
+{
+        enum { COUNT = 1000, BATCH = 100 };
+        static struct assent_record records[BATCH];
+        char name[128], key[128], number[16];
+        contract_topic(contract_name("events", name), LANES);
+        int topic = assent_bus_topic(bus, name);
+        memset(key, 'k', sizeof key);
+        for (int i = 0; i < COUNT; i++) {
+                snprintf(number, sizeof number, "%d", i);
+                const struct assent_header headers[] = {{"ce_specversion", assent_bytes_of("1.0")},
+                                                        {"ce_id", assent_bytes_of(number)},
+                                                        {"content-type", assent_bytes_of("text/plain")}};
+                const struct assent_outgoing outgoing = {.topic = topic,
+                                                         .lane = 1,
+                                                         .key = {key, sizeof key},
+                                                         .value = {number, i % 2 ? strlen(number) : 0},
+                                                         .headers = headers,
+                                                         .headers_count = 3};
+                cr_assert_eq(assent_bus_send(bus, &outgoing), ASSENT_OK);
+        }
+        contract_flush();
+        struct contract_lanes lanes = {.start = 0};
+        struct assent_bus_consumer *consumer = contract_consumer(name, NULL, LANES, &lanes);
+        for (int got = 0; got < COUNT;) {
+                size_t count;
+                cr_assert_eq(assent_bus_consume(bus, consumer, records, BATCH, 5000, &count), ASSENT_OK);
+                cr_assert_gt(count, 0);
+                for (size_t i = 0; i < count; i++, got++) {
+                        struct assent_bytes id, type;
+                        int size = snprintf(number, sizeof number, "%d", got);
+                        cr_assert(assent_bus_header(bus, &records[i], "ce_id", &id));
+                        cr_assert(id.size == (size_t)size && memcmp(id.data, number, id.size) == 0, "record %d", got);
+                        cr_assert(assent_bus_header(bus, &records[i], "content-type", &type));
+                        cr_assert_eq(type.size, 10);
+                        cr_assert_eq(records[i].key.size, sizeof key);
+                        cr_assert_eq(records[i].value.size, got % 2 ? (size_t)size : 0);
+                }
+        }
+        assent_bus_consumer_close(bus, consumer);
+}
+
+/* ---- waking ---- */
+
+static int64_t consume_nothing(struct assent_bus_consumer *consumer, int timeout_ms)
+{
+        struct assent_record record;
+        size_t count;
+        int64_t began_ms = assent_clock_ms();
+        cr_assert_eq(assent_bus_consume(bus, consumer, &record, 1, timeout_ms, &count), ASSENT_OK);
+        cr_assert_eq(count, 0);
+        return assent_clock_ms() - began_ms;
+}
+
+Test(bus_records, a_wake_between_two_consumes_ends_the_next_one_and_no_other)
+{
+        char name[128];
+        contract_topic(contract_name("wake", name), LANES);
+        struct contract_lanes lanes = {.start = 0};
+        struct assent_bus_consumer *consumer = contract_consumer(name, NULL, LANES, &lanes);
+        for (int i = 0; i < 3; i++) {
+                assent_bus_wake(bus);
+                assent_bus_wake(bus);
+                cr_assert_lt(consume_nothing(consumer, 60000), 15000);
+                cr_assert_geq(consume_nothing(consumer, 1100), 1090);
+        }
+        assent_bus_consumer_close(bus, consumer);
+}
+
+#ifndef CONTRACT_SIM /* one thread */
+static void *wake_while_it_waits(void *argument)
+{
+        atomic_bool *waits = argument;
+        while (!atomic_load(waits))
+                sched_yield();
+        assent_bus_wake(bus);
+        return NULL;
+}
+
+Test(bus_records, a_wake_by_another_thread_ends_the_wait)
+{
+        char name[128];
+        contract_topic(contract_name("thread", name), LANES);
+        struct contract_lanes lanes = {.start = 0};
+        struct assent_bus_consumer *consumer = contract_consumer(name, NULL, LANES, &lanes);
+        atomic_bool waits;
+        for (int i = 0; i < 100; i++) { /* before the wait, at its beginning, in it */
+                pthread_t thread;
+                atomic_store(&waits, false);
+                cr_assert_eq(pthread_create(&thread, NULL, wake_while_it_waits, &waits), 0);
+                atomic_store(&waits, true);
+                cr_assert_lt(consume_nothing(consumer, 60000), 15000);
+                pthread_join(thread, NULL);
+        }
+        assent_bus_consumer_close(bus, consumer);
+}
+#endif
 
 Test(bus_records, a_backlog_is_read_completely_and_in_order)
 {

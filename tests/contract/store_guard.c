@@ -100,6 +100,7 @@ CONTRACT(store_guard, tables_of_the_framework_are_read_only)
             ("CREATE TRIGGER mine AFTER INSERT ON stock BEGIN DELETE FROM assent_branch; END;"
              "INSERT INTO stock VALUES('pear', 1)"),
             "UPDATE sqlite_schema SET sql = ''",
+            "DELETE FROM assent_outbox",
         };
         struct sqlite3 *db = lend(fixture);
 
@@ -286,4 +287,47 @@ CONTRACT(store_guard, refusal_is_the_last_one_cut_on_a_character)
         assent_store_enter(fixture->store, 78);
         cr_assert_eq(assent_store_refusal(fixture->store).size, 0);
         OK(assent_store_leave(fixture->store));
+}
+
+static const struct assent_event event = {
+    .topic = "t", .type = "x", .content_type = "y", .key = {"k", 1}, .value = {"v", 1}};
+
+CONTRACT(store_guard, publishing_is_not_seen_by_the_applications_own_statements)
+{
+        struct sqlite3 *db = lend(fixture);
+
+        OK(assent_store_leave(fixture->store));
+        struct assent_tx *tx = assent_store_enter(fixture->store, 1);
+        DONE(db, "CREATE TABLE later(x)"); /* the framework's statement is prepared again, and by itself */
+        cr_assert_eq(assent_tx_publish(tx, &event), ASSENT_OK);
+        DONE(db, "INSERT INTO later(rowid, x) VALUES(41, 1)");
+        cr_assert_eq(assent_tx_publish(tx, &event), ASSENT_OK);
+        cr_assert_eq(sqlite3_last_insert_rowid(db), 41);
+        OK(assent_store_leave(fixture->store));
+        OK(assent_store_release(fixture->store));
+        OK(assent_store_commit(fixture->store));
+}
+
+Test(store_guard, event_that_meets_a_full_disk_ends_the_batch)
+{
+        struct fixture fixture_ = fixture_open(true), *fixture = &fixture_;
+        static uint8_t large[200 * 1024];
+        struct assent_event big = event;
+        enum assent_err err = ASSENT_OK;
+
+        OK(assent_store_begin(fixture->store));
+        struct assent_tx *tx = assent_store_enter(fixture->store, 1);
+        struct sqlite3 *db = assent_tx_sqlite(tx);
+        sqlite3_set_authorizer(db, NULL, NULL); /* only to set the limit that stands for the disk */
+        cr_assert_eq(sqlite3_exec(db, "PRAGMA max_page_count=100", NULL, NULL, NULL), SQLITE_OK);
+        big.value = (struct assent_bytes){large, sizeof(large)};
+        for (int i = 0; i < 4 && err == ASSENT_OK; i++)
+                err = assent_tx_publish(tx, &big);
+        cr_assert_eq(err, ASSENT_E_STORE);
+        cr_assert_eq(assent_tx_publish(tx, &event), ASSENT_E_STORE, "and for good");
+        sqlite3_exec(db, "SELECT 1", NULL, NULL, NULL); /* the application goes on as if nothing had been */
+        cr_assert_eq(assent_store_leave(fixture->store), ASSENT_E_STORE);
+        cr_assert_not_null(strstr(assent_store_errmsg(fixture->store), "full"));
+        cr_assert_eq(assent_store_commit(fixture->store), ASSENT_E_STORE);
+        fixture_close(fixture);
 }

@@ -203,6 +203,160 @@ CONTRACT(store_rows, dedup_remembers_an_id_per_topic_until_it_is_forgotten)
         OK(assent_store_commit(fixture->store));
 }
 
+static struct assent_event event_of(const char *topic, const char *value)
+{
+        return (struct assent_event){.topic = topic,
+                                     .type = "order.placed",
+                                     .content_type = "text/plain",
+                                     .key = {"k\0y", 3},
+                                     .value = assent_bytes_of(value)};
+}
+
+static void publish(struct fixture *fixture, struct assent_event event, enum assent_err wanted)
+{
+        struct assent_tx *tx = assent_store_enter(fixture->store, 77);
+
+        cr_assert_eq(assent_tx_publish(tx, &event), wanted);
+        OK(assent_store_leave(fixture->store));
+}
+
+struct rows {
+        int64_t sequences[16];
+        size_t count, stop_at;
+        char values[64];
+};
+
+static bool see_row(void *context, const struct assent_outbox_row *row)
+{
+        struct rows *rows = context;
+
+        cr_assert_eq(row->time_ms, 77);
+        cr_assert(row->type.size == 12 && memcmp(row->type.data, "order.placed", 12) == 0);
+        cr_assert(row->content_type.size == 10 && memcmp(row->content_type.data, "text/plain", 10) == 0);
+        cr_assert(row->key.size == 3 && memcmp(row->key.data, "k\0y", 3) == 0);
+        strncat(rows->values, row->value.size ? row->value.data : "-", row->value.size + 1);
+        rows->sequences[rows->count++] = row->sequence;
+        return rows->count != rows->stop_at;
+}
+
+static struct rows rows_of(struct fixture *fixture, const char *topic, int64_t after, size_t rows_max, size_t stop_at)
+{
+        struct rows rows = {.stop_at = stop_at};
+
+        OK(assent_store_outbox_scan(fixture->store, topic, after, rows_max, see_row, &rows));
+        return rows;
+}
+
+CONTRACT(store_rows, events_come_in_their_order_by_topic)
+{
+        char topic[ASSENT_EVENT_TOPIC_SIZE_MAX + 1] = "";
+
+        cr_assert_eq(assent_store_outbox_topic(fixture->store, topic), ASSENT_E_NOT_FOUND);
+        OK(assent_store_begin(fixture->store));
+        publish(fixture, event_of("b", "1"), ASSENT_OK);
+        publish(fixture, event_of("a", "2"), ASSENT_OK);
+        publish(fixture, event_of("b", "3"), ASSENT_OK);
+        publish(fixture, event_of("b", ""), ASSENT_OK);
+        OK(assent_store_commit(fixture->store));
+        cr_assert_eq(assent_store_outbox_written(fixture->store), 4);
+        OK(assent_store_outbox_topic(fixture->store, topic));
+        cr_assert_str_eq(topic, "a");
+        OK(assent_store_outbox_topic(fixture->store, topic));
+        cr_assert_str_eq(topic, "b");
+        cr_assert_eq(assent_store_outbox_topic(fixture->store, topic), ASSENT_E_NOT_FOUND);
+        struct rows rows = rows_of(fixture, "b", 0, 10, 0);
+        cr_assert_eq(rows.count, 3);
+        cr_assert_str_eq(rows.values, "13-");
+        cr_assert(rows.sequences[0] < rows.sequences[1] && rows.sequences[1] < rows.sequences[2]);
+        cr_assert_str_eq(rows_of(fixture, "b", rows.sequences[0], 1, 0).values, "3");
+        cr_assert_str_eq(rows_of(fixture, "b", 0, 10, 2).values, "13");
+        cr_assert_eq(rows_of(fixture, "c", 0, 10, 0).count, 0);
+}
+
+CONTRACT(store_rows, settled_events_are_not_read_again)
+{
+        char topic[ASSENT_EVENT_TOPIC_SIZE_MAX + 1] = "";
+
+        OK(assent_store_begin(fixture->store));
+        publish(fixture, event_of("t", "1"), ASSENT_OK);
+        publish(fixture, event_of("t", "2"), ASSENT_OK);
+        struct rows rows = rows_of(fixture, "t", 0, 10, 0);
+        OK(assent_store_outbox_delete(fixture->store, rows.sequences[1]));
+        OK(assent_store_outbox_refuse(fixture->store, rows.sequences[0], "too large"));
+        OK(assent_store_commit(fixture->store));
+        cr_assert_eq(rows_of(fixture, "t", 0, 10, 0).count, 0);
+        cr_assert_eq(assent_store_outbox_topic(fixture->store, topic), ASSENT_E_NOT_FOUND);
+        OK(assent_store_begin(fixture->store));
+        publish(fixture, event_of("t", "3"), ASSENT_OK);
+        OK(assent_store_commit(fixture->store));
+        cr_assert_gt(rows_of(fixture, "t", 0, 10, 0).sequences[0], rows.sequences[1], "a number is used again");
+}
+
+CONTRACT(store_rows, event_goes_with_its_savepoint)
+{
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_savepoint(fixture->store));
+        publish(fixture, event_of("t", "1"), ASSENT_OK);
+        OK(assent_store_undo(fixture->store));
+        OK(assent_store_savepoint(fixture->store));
+        publish(fixture, event_of("t", "2"), ASSENT_OK);
+        OK(assent_store_release(fixture->store));
+        OK(assent_store_commit(fixture->store));
+        cr_assert_str_eq(rows_of(fixture, "t", 0, 10, 0).values, "2");
+}
+
+CONTRACT(store_rows, events_have_limits)
+{
+        static char text[ASSENT_EVENT_TOPIC_SIZE_MAX + 2], large[262144];
+        struct assent_event event;
+
+        memset(text, 'x', sizeof(text) - 1);
+        OK(assent_store_begin(fixture->store));
+#define TRY(field, size_max)                                                                                                   \
+        do {                                                                                                                   \
+                event = event_of("t", "1");                                                                                    \
+                event.field = text + sizeof(text) - 1 - (size_max);                                                            \
+                publish(fixture, event, ASSENT_OK);                                                                            \
+                event.field--;                                                                                                 \
+                publish(fixture, event, ASSENT_E_LIMIT);                                                                       \
+                event.field = "";                                                                                              \
+                publish(fixture, event, ASSENT_E_LIMIT);                                                                       \
+        } while (0)
+        TRY(topic, ASSENT_EVENT_TOPIC_SIZE_MAX);
+        TRY(type, ASSENT_EVENT_WORD_SIZE_MAX);
+        TRY(content_type, ASSENT_EVENT_WORD_SIZE_MAX);
+#undef TRY
+        event = event_of("t", "1");
+        event.key = (struct assent_bytes){text, ASSENT_EVENT_KEY_SIZE_MAX};
+        publish(fixture, event, ASSENT_OK);
+        event.key.size++;
+        publish(fixture, event, ASSENT_E_LIMIT);
+        event.key.size = 0;
+        publish(fixture, event, ASSENT_E_LIMIT);
+        event = event_of("t", "1");
+        event.value = (struct assent_bytes){large, sizeof(large) - event.key.size};
+        publish(fixture, event, ASSENT_OK);
+        event.value.size++;
+        publish(fixture, event, ASSENT_E_LIMIT);
+        assent_store_record_bytes_max(fixture->store, 5);
+        event.value.size = 2;
+        publish(fixture, event, ASSENT_OK);
+        event.value.size = 3;
+        publish(fixture, event, ASSENT_E_LIMIT);
+        OK(assent_store_commit(fixture->store));
+}
+
+CONTRACT(store_rows, events_topic_is_one_that_kafka_allows)
+{
+        static const char *const wrong[] = {"order events", "a/b", "caf\xc3\xa9", "a\n"};
+
+        OK(assent_store_begin(fixture->store));
+        publish(fixture, event_of("aZ09._-", "1"), ASSENT_OK);
+        for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+                publish(fixture, event_of(wrong[i], "1"), ASSENT_E_ARGUMENT);
+        OK(assent_store_commit(fixture->store));
+}
+
 CONTRACT(store_rows, identity_has_an_incarnation_and_is_replaced_by_put)
 {
         const char *incarnation = assent_store_identity(fixture->store, "incarnation");
@@ -237,6 +391,31 @@ CONTRACT(store_rows, undo_takes_back_one_message_and_rollback_all)
         OK(assent_store_branch_delete(fixture->store, &one.txn_id, one.branch));
         assent_store_rollback(fixture->store);
         OK(assent_store_branch(fixture->store, &one.txn_id, one.branch, &got));
+}
+
+/* Message ids follow from the numbers. */
+Test(store_rows, number_of_an_event_is_never_used_again)
+{
+        struct fixture fixture_ = fixture_open(true), *fixture = &fixture_;
+        int64_t last = 0;
+
+        for (int i = 0; i < 4; i++) {
+                OK(assent_store_begin(fixture->store));
+                publish(fixture, event_of("t", "1"), ASSENT_OK);
+                publish(fixture, event_of("t", "2"), ASSENT_OK);
+                OK(assent_store_commit(fixture->store));
+                struct rows rows = rows_of(fixture, "t", 0, 10, 0);
+                cr_assert_eq(rows.count, 2);
+                cr_assert_gt(rows.sequences[0], last);
+                last = rows.sequences[1];
+                OK(assent_store_begin(fixture->store));
+                OK(assent_store_outbox_delete(fixture->store, rows.sequences[1]));
+                OK(assent_store_outbox_delete(fixture->store, rows.sequences[0]));
+                OK(assent_store_commit(fixture->store));
+                if (i % 2)
+                        fixture_reopen(fixture);
+        }
+        fixture_close(fixture);
 }
 
 Test(store_rows, what_is_committed_is_there_after_reopening_and_nothing_else)

@@ -701,8 +701,11 @@ static void on_appended(const struct sim_log *log, int64_t offset, const struct 
 {
         struct check_log *found = find_topics() ? log_of(log) : NULL;
         const struct sim_record *record = &log->records[offset];
-        if (!found)
-                return; /* dead letters */
+        if (!found) { /* or dead letters */
+                if (strcmp(log->topic, SIM_EVENTS) == 0 && !record->marker)
+                        sim_check_event(log, offset);
+                return;
+        }
         sim_judge.disk_faults |= sim_disk_faults.full || sim_disk_faults.write || sim_disk_faults.sync;
         *mark_of(found, offset) = (struct check_mark){.sequence = ++sim_judge.sequence, .foreign = is_foreign(record, sender)};
         if (record->timestamp_ms < INT64_C(1) << 48 && record->timestamp_ms > found->tau_ms)
@@ -943,7 +946,7 @@ bool sim_check_finished(void)
 {
         sim_check_lanes();
         if (sim_judge.logs_count == 0 || sim_judge.undecided || sim_judge.unpublished ||
-            sim_now_us() - sim_judge.active_us < QUIET_US || !all_begun() || answers_owed())
+            sim_now_us() - sim_judge.active_us < QUIET_US || !all_begun() || answers_owed() || !sim_check_events_finished())
                 return false;
         for (size_t i = 0; i < sim_judge.logs_count; i++) {
                 if (sim_judge.logs[i].log->visible != sim_judge.logs[i].log->high)
@@ -969,6 +972,7 @@ void sim_check_close(void)
         sim_appended = NULL;
         sim_committed = NULL;
         sim_logged = NULL;
+        sim_check_events_close();
         assent_codec_close(sim_judge.codec);
         for (size_t i = 0; i < sim_judge.logs_count; i++)
                 free(sim_judge.logs[i].marks);

@@ -1,6 +1,6 @@
 /* check.h: the judge. It reads every record that is appended, evaluates every lane by the slow model of the rules
  * (tests/fuzz/lane_model.c), and holds everything that the programs say, commit and store against that: check.c while the
- * world runs, check_audit.c when it is quiet. */
+ * world runs, check_audit.c when it is quiet; check_events.c what participants publish besides. */
 #ifndef SIM_CHECK_H
 #define SIM_CHECK_H
 
@@ -161,6 +161,13 @@ const char *sim_check_short(const struct check_txn *txn, char text[24]);
 bool sim_check_doubtless(void);
 /* Nothing about this transaction may be executed any more: the horizon has passed. */
 bool sim_check_expired(const struct check_txn *txn, const struct check_log *commands);
+/* A record of the events' topic; whether all that is known to be durable has come there. */
+void sim_check_event(const struct sim_log *log, int64_t offset);
+bool sim_check_events_finished(void);
+/* In an audit: a row of the databases' tables `event`; then, when all were seen, what is there besides. */
+void sim_check_event_row(const struct sim_event *event);
+void sim_check_events_audit(void);
+void sim_check_events_close(void);
 /* Looks into the databases of those who are down. On no process. */
 void sim_check_images(void);
 

@@ -22,6 +22,8 @@ struct book {
         unsigned service;
         int first_lane, end_lane;
         bool quiet; /* everything is finished */
+        uint32_t database;
+        int64_t large; /* events that no broker takes */
         int64_t sum; /* of all balances */
 };
 
@@ -137,6 +139,28 @@ static void balance_row(struct book *book, sqlite3_stmt *columns)
         if (sqlite3_column_int64(columns, 0) != sqlite3_column_int64(columns, 1))
                 sim_violation("I4", "%s has balance %lld; its ledger says %lld", sim_service_name(book->service),
                               sqlite3_column_int64(columns, 0), sqlite3_column_int64(columns, 1));
+}
+
+/* Each event is one row, in the order of its database. */
+static void event_row(struct book *book, sqlite3_stmt *columns)
+{
+        const struct sim_event event = {.database = book->database,
+                                        .number = sqlite3_column_int64(columns, 0),
+                                        .nonce = (uint64_t)sqlite3_column_int64(columns, 1),
+                                        .key = (uint32_t)sqlite3_column_int(columns, 2)};
+        book->large += sim_event_large(event.nonce);
+        sim_check_event_row(&event);
+}
+
+/* When everything is finished, no event is left but those that no broker takes. */
+static void audit_outbox(struct book *book)
+{
+        each(book, "SELECT number, nonce, key FROM event", event_row);
+        int64_t waiting = ask(book, "SELECT count(*) FROM assent_outbox WHERE refused IS NULL"),
+                refused = ask(book, "SELECT count(*) FROM assent_outbox WHERE refused IS NOT NULL");
+        if (waiting != 0 || refused != book->large)
+                sim_violation("outbox", "%s: %" PRId64 " events wait, %" PRId64 " are refused; %" PRId64 " are too large",
+                              sim_service_name(book->service), waiting, refused, book->large);
 }
 
 /* P11: position, running hash and log time are those of the records themselves. */
@@ -279,6 +303,8 @@ static void audit_book(struct book *book)
                 each(book, "SELECT txn_id, branch, amount FROM ledger", ledger_row);
                 each(book, "SELECT amount, (SELECT coalesce(sum(amount), 0) FROM ledger) FROM balance", balance_row);
         }
+        if (book->quiet && made && !sim_violated())
+                audit_outbox(book);
         if (book->quiet && ask(book, "SELECT count(*) FROM assent_parking") != 0 && sim_judge.foreigners_count == 0)
                 sim_violation("I13", "%s has messages parked", sim_service_name(book->service));
         for (uint32_t i = 0; i < sim_judge.txns_index.count; i++) {
@@ -299,6 +325,8 @@ static void audit_database(struct book *book, unsigned service, int shard)
         const struct sim_disk_faults faults = sim_disk_faults;
         sim_disk_faults = (struct sim_disk_faults){0};
         book->service = service;
+        book->database = 2 * service + (uint32_t)shard;
+        book->large = 0;
         book->first_lane = shard * sim_options.lanes / sim_options.shards;
         book->end_lane = (shard + 1) * sim_options.lanes / sim_options.shards;
         if (sqlite3_open_v2(sim_database(service, shard), &book->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK) {
@@ -379,6 +407,8 @@ void sim_check_audit(void)
                 audit_txn(sim_judge.txns[i]);
                 clean &= !sim_judge.txns[i]->tainted;
         }
+        if (!sim_violated())
+                sim_check_events_audit();
         for (unsigned i = 0; i < sim_transactions_count && !sim_violated(); i++)
                 audit_client(&sim_transactions[i]);
         if (sim_judge.conflicts >= 10 && !sim_judge.conflicts_told && !sim_violated())

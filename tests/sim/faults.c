@@ -34,6 +34,14 @@ struct sim_log *sim_any_log(void)
                             : sim_log_of(SIM_OUTCOMES, lane);
 }
 
+/* Strangers have no business in the events' topic, faults do. */
+static struct sim_log *any_log(void)
+{
+        if (sim_options.events && sim_below(6) == 0 && sim_log_of(SIM_EVENTS, 0))
+                return sim_log_of(SIM_EVENTS, (int)sim_below(SIM_EVENTS_LANES));
+        return sim_any_log();
+}
+
 /* One that lives; NULL if the one that was chosen does not. */
 static struct sim_process *any_process(void)
 {
@@ -255,7 +263,7 @@ static int64_t some_skew(int64_t greatest_ms)
 static void move_leader(void)
 {
         int64_t skew_ms = sim_chance(sim_fault_plan.skew) ? some_skew(sim_fault_plan.skew_ms) : 0;
-        sim_cluster_leader(sim_any_log(), until(1, 1500) - sim_now_us(), skew_ms, sim_chance(sim_fault_plan.lose_tail));
+        sim_cluster_leader(any_log(), until(1, 1500) - sim_now_us(), skew_ms, sim_chance(sim_fault_plan.lose_tail));
 }
 
 static void set_clock(void)
@@ -275,7 +283,7 @@ static void set_client_clock(void)
 
 static void skip_offsets(void)
 {
-        sim_cluster_gap(sim_any_log(), (int)sim_between(1, 3));
+        sim_cluster_gap(any_log(), (int)sim_between(1, 3));
 }
 
 /* Whoever looks after processes takes a silent one for dead, and starts another beside it (P13). */

@@ -223,13 +223,19 @@ struct sim_log *sim_log_of(const char *topic, int lane)
 
 void sim_topic(const char *name)
 {
-        ASSENT_ASSERT(sim_options.lanes > 0 && !kafka_topic(name));
-        struct topic *topic = kafka_room(sizeof *topic + (size_t)sim_options.lanes * sizeof(struct lane *));
-        topic->lanes_count = sim_options.lanes;
+        sim_topic_of(name, sim_options.lanes, TOPIC_BYTES_MAX);
+}
+
+void sim_topic_of(const char *name, int lanes, size_t bytes_max)
+{
+        ASSENT_ASSERT(lanes > 0 && !kafka_topic(name));
+        struct topic *topic = kafka_room(sizeof *topic + (size_t)lanes * sizeof(struct lane *));
+        topic->lanes_count = lanes;
         for (int i = 0; i < topic->lanes_count; i++) {
                 struct lane *lane = topic->lanes[i] = kafka_room(sizeof *lane);
                 snprintf(lane->log.topic, sizeof lane->log.topic, "%s", name);
                 lane->log.lane = i;
+                lane->bytes_max = bytes_max;
                 lane->clock_ms = cluster.clock_ms;
         }
         topic->next = cluster.topics;
@@ -288,6 +294,7 @@ static void append(struct lane *lane, struct delivery *delivery)
                 record->bytes = letter->bytes;
                 record->key_size = letter->key_size;
                 record->size = letter->size;
+                record->headers_size = letter->headers_size;
                 if (sim_options.embedded)
                         record->timestamp_ms = SIM_EPOCH_MS + letter->sent_ms;
         }
@@ -365,7 +372,7 @@ static void arrive(struct channel *channel, struct delivery *delivery)
 {
         if (!channel->bus)
                 sim_count(SIM_SEND_LATE);
-        if (!channel->lane || delivery->letter->key_size + delivery->letter->size > TOPIC_BYTES_MAX) {
+        if (!channel->lane || delivery->letter->key_size + delivery->letter->size > channel->lane->bytes_max) {
                 delivery->err = channel->lane ? ASSENT_E_TOO_LARGE : ASSENT_E_NOT_FOUND;
                 delivery->offset = -1;
                 report_later(delivery, kafka_delay(channel->process, 0));
@@ -902,10 +909,9 @@ static enum assent_err bus_offset_for_time(struct assent_bus *base, const char *
         return ASSENT_OK;
 }
 
-static bool bus_header(const struct assent_record *record, const char *name, struct assent_bytes *value)
+static bool find_header(const uint8_t *at, size_t headers_size, const char *name, struct assent_bytes *value)
 {
-        const struct letter *letter = record->native;
-        const uint8_t *at = letter->bytes + letter->key_size + letter->size, *end = at + letter->headers_size;
+        const uint8_t *end = at + headers_size;
         bool found = false;
         while (at < end) {
                 const char *this = (const char *)at;
@@ -922,11 +928,30 @@ static bool bus_header(const struct assent_record *record, const char *name, str
         return found;
 }
 
+bool sim_record_header(const struct sim_record *record, const char *name, struct assent_bytes *value)
+{
+        return find_header(record->bytes + record->key_size + record->size, record->headers_size, name, value);
+}
+
+static bool bus_header(const struct assent_record *record, const char *name, struct assent_bytes *value)
+{
+        const struct letter *letter = record->native;
+        return find_header(letter->bytes + letter->key_size + letter->size, letter->headers_size, name, value);
+}
+
 /* Clocks of different processes have nothing to do with each other. */
 static int64_t bus_monotonic_ms(struct assent_bus *base)
 {
         const struct sim_process *process = bus_of(base)->process;
         return sim_now_ms() + (process ? INT64_C(1000003) * (process->index + 1) : 0);
+}
+
+static void bus_wake(struct assent_bus *base)
+{
+        struct sim_bus *bus = bus_of(base);
+        bus->woken = true;
+        if (bus->process)
+                sim_wake(bus->process);
 }
 
 static const struct assent_bus_ops operations = {
@@ -948,6 +973,7 @@ static const struct assent_bus_ops operations = {
         .committed = kafka_committed,
         .header = bus_header,
         .monotonic_ms = bus_monotonic_ms,
+        .wake = bus_wake,
 };
 
 /* ---- what the linker wraps ---- */

@@ -52,6 +52,7 @@ struct channel {
 struct lane {
         struct sim_log log; /* first */
         int64_t records_max;
+        size_t bytes_max; /* of a record */
         struct queue tail; /* appended, not yet visible */
         bool showing;      /* an event for `tail` is under way */
         int64_t leader_us; /* there is no leader before */
@@ -79,6 +80,7 @@ struct sim_bus {
         int64_t start_timeout_us, stop_timeout_us, query_timeout_us;
         int64_t away_until_us; /* nobody answered */
         bool running, taking;  /* reads for a group; is within `assigned` */
+        bool woken;            /* since the last consume */
         char errmsg[1024];
 };
 

@@ -623,7 +623,8 @@ void kafka_consumer_close(struct assent_bus_consumer *consumer)
 static bool has_something(void *argument)
 {
         const struct assent_bus_consumer *consumer = argument;
-        if (consumer->bus->reports.first || consumer->err || (consumer->member && consumer->member->news != NOTHING))
+        if (consumer->bus->reports.first || consumer->bus->woken || consumer->err ||
+            (consumer->member && consumer->member->news != NOTHING))
                 return true;
         for (size_t i = 0; i < consumer->readings_count; i++)
                 if (readable(consumer->readings[i]))
@@ -659,7 +660,7 @@ enum assent_err kafka_consume(struct assent_bus_consumer *consumer, struct assen
                 for (size_t i = 0; i < consumer->readings_count; i++)
                         reading_take(consumer->readings[(consumer->turn + i) % consumer->readings_count], records, records_max,
                                      count);
-                if (*count > 0 || bus->reports_count != reports_before || consumer->err)
+                if (*count > 0 || bus->reports_count != reports_before || bus->woken || consumer->err)
                         break;
                 sim_wait(deadline_us, has_something, consumer);
                 if (sim_ghost())
@@ -668,6 +669,7 @@ enum assent_err kafka_consume(struct assent_bus_consumer *consumer, struct assen
                         break;
         }
         consumer->turn++;
+        bus->woken = false;
         if (*count == 0)
                 return consumer->err;
         kafka_heard(bus, true);

@@ -31,6 +31,7 @@ enum { TRANSACTIONS = 20, CLIENT = SIM_CLIENT, CONSUMER = SIM_ROLE_COUNT, ROLES,
 #define LOOK_US     50000
 #define COMMANDS    "assent.svc-%d.commands"
 #define GROUP       "matrix.consumer"
+#define COUNTED     "assent.counted"
 
 static const char *const points[] = {
 #define X(name) #name,
@@ -333,6 +334,8 @@ static bool outcome_id(void *app, const struct assent_delivery *delivery, struct
         return true;
 }
 
+static const struct assent_event counted = {.topic = "counted", .type = "counted", .content_type = "application/octet-stream"};
+
 /* Within the horizon no id comes twice. */
 static enum assent_result count_outcome(void *app, struct assent_tx *tx, const struct assent_delivery *delivery)
 {
@@ -348,6 +351,11 @@ static enum assent_result count_outcome(void *app, struct assent_tx *tx, const s
                         sim_violation("consumer", "the outcome at %d/%lld was counted before", (int)delivery->lane,
                                       (long long)delivery->offset);
         }
+        struct assent_event event = counted;
+        event.key = event.value = delivery->message_id;
+        enum assent_err err = assent_tx_publish(tx, &event);
+        if (err && err != ASSENT_E_STORE && !sim_ghost())
+                sim_violation("consumer", "it cannot publish: %s", assent_err_name(err));
         return sqlite3_finalize(statement) == SQLITE_OK ? ASSENT_RESULT_DONE : ASSENT_RESULT_RETRY;
 }
 
@@ -415,18 +423,25 @@ static void consumer_open(void)
         sim_at(20000, consumer_again, &matrix.consumer);
 }
 
-/* Those of the topic, each once. */
-static int outcomes_of_topic(void)
+static bool counted_id(void *app, const struct assent_delivery *delivery, struct assent_bytes *id)
+{
+        (void)app;
+        *id = delivery->value;
+        return id->size == sizeof(struct assent_uuid);
+}
+
+/* Those of a topic, each once. */
+static int ids_of(const char *topic, bool (*id_of)(void *app, const struct assent_delivery *delivery, struct assent_bytes *id))
 {
         struct assent_uuid seen[1024];
         int count = 0;
         for (int lane = 0; lane < sim_options.lanes; lane++) {
-                const struct sim_log *log = sim_log_of("assent.outcomes", lane);
+                const struct sim_log *log = sim_log_of(topic, lane);
                 for (int64_t offset = log->low; offset < log->high; offset++) {
                         const struct assent_delivery delivery = {.value = value_of(&log->records[offset])};
                         struct assent_bytes id;
                         int i = 0;
-                        if (!outcome_id(NULL, &delivery, &id))
+                        if (!id_of(NULL, &delivery, &id))
                                 continue;
                         while (i < count && memcmp(&seen[i], id.data, id.size) != 0)
                                 i++;
@@ -442,16 +457,16 @@ static void audit_consumer(void)
 {
         sqlite3 *db;
         sqlite3_stmt *statement = NULL;
-        int counted = -1, wanted = outcomes_of_topic();
+        int found = -1, wanted = ids_of("assent.outcomes", outcome_id);
         const char *path = assent_config_get(matrix.consumer_config, "assent.db");
         if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
             sqlite3_prepare_v2(db, "SELECT count(*) FROM outcomes", -1, &statement, NULL) == SQLITE_OK &&
             sqlite3_step(statement) == SQLITE_ROW)
-                counted = sqlite3_column_int(statement, 0);
+                found = sqlite3_column_int(statement, 0);
         sqlite3_finalize(statement);
         sqlite3_close(db);
-        if (counted != wanted)
-                sim_violation("consumer", "%d outcomes were counted of %d", counted, wanted);
+        if (found != wanted)
+                sim_violation("consumer", "%d outcomes were counted of %d", found, wanted);
 }
 
 static bool consumer_finished(void)
@@ -461,7 +476,7 @@ static bool consumer_finished(void)
                 if (log->high > 0 && sim_group_offset(GROUP, lane) < log->high)
                         return false;
         }
-        return true;
+        return ids_of(COUNTED, counted_id) == ids_of("assent.outcomes", outcome_id); /* and it has said so */
 }
 
 /* ---- one world ---- */
@@ -477,7 +492,11 @@ static void open_world(const struct shape *shape, const struct death *deaths, un
                                             .clients = 1,
                                             .services = 2,
                                             .shards = 1,
+                                            .events = true,
+                                            .work = 100000,
+                                            .events_us = 500000,
                                             .load_us = 180000,
+                                            .quiet_us = EVENTFUL_US,
                                             .window_ms = 1000,
                                             .timeout_max_ms = 300,
                                             .horizon_ms = 1900};
@@ -493,6 +512,7 @@ static void open_world(const struct shape *shape, const struct death *deaths, un
         sim_world_open(&options);
         sim_plan = plan;
         sim_roles_open();
+        sim_topic(COUNTED);
         sim_check_open();
         matrix.judge = sim_appended;
         sim_appended = appended;

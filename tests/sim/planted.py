@@ -155,8 +155,8 @@ MISTAKES = [Mistake(*fields) for fields in (
     ("what a NO wrote stays", "P1", "runtime/participant.c",
      "said != ASSENT_SAID_NO && said != ASSENT_SAID_RETRY;", "said != ASSENT_SAID_RETRY;", "I13 I5"),
     ("publish before commit", "P2", "runtime/intake.c",
-     "enum assent_err err = assent_store_commit(store);",
-     "enum assent_err err = publish(in); if (!err) err = assent_store_commit(store);", "P2 I5"),
+     "err = assent_store_commit(store); if",
+     "err = publish(in); if (!err) err = assent_store_commit(store); if", "P2 I5"),
     ("offset before commit", "P2", "runtime/intake.c",
      "lane->read_next = record->offset + 1;",
      "lane->read_next = record->offset + 1; assent_bus_commit(in->options.bus, in->consumer, lane->number, lane->read_next,"
@@ -176,7 +176,7 @@ MISTAKES = [Mistake(*fields) for fields in (
     ("a duplicate is not answered", "P3", "runtime/participant.c",
      "(action == ASSENT_STORE || action == ASSENT_RESEND))", "action == ASSENT_STORE)", "P2 liveness"),
     ("deadlines by the record's own timestamp", "P4", "runtime/participant.c",
-     "return handle(p, &h, lane->position.tau_ms); } /* ---- what is due by time ---- */",
+     "return handle(p, &h, lane->position.tau_ms); } /* ---- the work of others ---- */",
      "return handle(p, &h, record->timestamp_ms); }", "P4"),
     ("in doubt past its deadline it aborts by itself", "P7", "runtime/participant.c",
      "return inquire(p, entry);",
@@ -207,6 +207,37 @@ MISTAKES = [Mistake(*fields) for fields in (
      " f->young = true; /* keys are in time order: nothing after it is old enough */ return false; }"
      " if (lane && assent_branch_forgettable(row, lane->cursor, tau, p->horizon_ms)) {",
      "if (lane && assent_branch_forgettable(row, lane->cursor, tau, 0)) {", "I15 I18"),
+
+    # ---- the outbox, and work ----
+
+    ("a row goes before its acknowledgement", "P2", "runtime/outbox.c",
+     "if (flight->state != ACKNOWLEDGED && flight->state != REFUSED) continue;",
+     "if (flight->state != ACKNOWLEDGED && flight->state != REFUSED) {"
+     " assent_store_outbox_delete(outbox->options.store, flight->sequence); continue; }", "event outbox"),
+    ("an event for which there is no room is passed over", "P2", "runtime/outbox.c",
+     "if (err == ASSENT_AGAIN) { sending->stopped = true; return false; }",
+     "if (err == ASSENT_AGAIN) { if (row->sequence < route->back) route->back = row->sequence;"
+     " route->after = row->sequence; sending->count++; return true; }", "event"),
+    ("the others go on while one comes back", "P2", "runtime/outbox.c",
+     "if (route->waiting || route->settling) return ASSENT_OK; route->after = route->back - 1;",
+     "if (route->waiting) return ASSENT_OK; route->after = route->tail > route->head ?"
+     " flight_at(route, route->tail - 1)->sequence : route->after;", "event outbox liveness"),
+    ("events are sent before the commit", "P1", "runtime/intake.c",
+     "enum assent_err err = assent_outbox_settle(in->outbox);",
+     "assent_outbox_relay(in->outbox); enum assent_err err = assent_outbox_settle(in->outbox);", "event"),
+    ("the id of an event counts what was sent", "P2", "runtime/outbox.c",
+     "format_id(outbox, row->sequence, id);", "format_id(outbox, (int64_t)outbox->counts.sent, id);", "event"),
+    ("numbers of events are used again", "P2", "store/sqlite.c",
+     "if (store->outbox_deleted <= store->outbox_noted) return ASSENT_OK;", "if (store) return ASSENT_OK;", "event"),
+    ("a refused event is sent for ever", "P2", "runtime/outbox.c",
+     "} else if (flight->alone) {", "} else if (false) {", "outbox liveness"),
+    ("work is told before it is durable", "P1", "runtime/intake.c",
+     "err = assent_store_commit(store); if (err) return store_failed(in, err);",
+     "if (in->options.durable) in->options.durable(in->options.context);"
+     " err = assent_store_commit(store); if (err) return store_failed(in, err);", "event liveness"),
+    ("work that rolls itself back is kept", "P1", "runtime/participant.c",
+     "err = *undone ? assent_store_undo(p->store) : assent_store_release(p->store);",
+     "err = assent_store_release(p->store);", "event"),
 
     # ---- the store ----
 

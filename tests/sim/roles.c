@@ -21,7 +21,7 @@
 #include "kafka/topics.h"
 #include "runtime/settings.h"
 
-enum { SERVICES_MAX = 8, SHARDS_MAX = 2, PROCESSES_MAX = 64, BRANCHES_MAX = 8, ASKS_MAX = 8 };
+enum { SERVICES_MAX = 8, SHARDS_MAX = 2, PROCESSES_MAX = 64, BRANCHES_MAX = 8, ASKS_MAX = 8, PENDING_MAX = 8192 };
 
 /* What a process runs with; `process` comes first. */
 struct app {
@@ -30,7 +30,11 @@ struct app {
         bool stop;
         /* a participant's */
         unsigned service;
-        sqlite3_stmt *hold, *held, *release, *book, *balance;
+        uint32_t database;
+        sqlite3_stmt *hold, *held, *release, *book, *balance, *event;
+        uint64_t *pending; /* events of the open local transaction */
+        size_t pending_count;
+        unsigned jobs; /* handed in, and not told yet */
         /* a client's */
         struct assent_client *client;
         unsigned number, next; /* the next of its transactions to begin */
@@ -102,6 +106,99 @@ static void bind_branch(sqlite3_stmt *statement, const struct assent_branch *bra
         sqlite3_bind_int(statement, 2, branch->branch);
 }
 
+/* An event, and a row of one's own that says the same. 0: there is no disk. */
+static uint64_t publish(struct app *app, struct assent_tx *tx)
+{
+        uint64_t nonce = sim_event_nonce();
+        static uint8_t large[2 * SIM_EVENT_MAX];
+        struct sim_event said = {.database = app->database, .key = (uint32_t)(nonce % SIM_EVENT_KEYS), .nonce = nonce};
+        char key[8];
+        sqlite3_bind_int64(app->event, 1, (int64_t)nonce);
+        sqlite3_bind_int(app->event, 2, (int)said.key);
+        if (!run(app->event))
+                return 0;
+        said.number = sqlite3_last_insert_rowid(assent_tx_sqlite(tx));
+        snprintf(key, sizeof key, "key-%" PRIu32, said.key);
+        const struct assent_event event = {.topic = "events",
+                                           .type = "moved",
+                                           .content_type = "application/octet-stream",
+                                           .key = {key, strlen(key)},
+                                           .value = {&said, sizeof said}};
+        struct assent_event refused = event;
+        refused.value = (struct assent_bytes){large, sizeof large};
+        enum assent_err err = assent_tx_publish(tx, sim_event_large(nonce) ? &refused : &event);
+        if (err && err != ASSENT_E_STORE)
+                sim_violation("event", "%s cannot publish: %s", app->process.name, assent_err_name(err));
+        ASSENT_ASSERT(app->pending_count < PENDING_MAX);
+        if (err)
+                return 0;
+        app->pending[app->pending_count++] = nonce;
+        return nonce;
+}
+
+/* What is to be rolled back. */
+static void publish_in_vain(struct app *app, struct assent_tx *tx)
+{
+        if (publish(app, tx))
+                app->pending_count--;
+}
+
+static void committed(void *context)
+{
+        struct app *app = context;
+        for (size_t i = 0; i < app->pending_count && !sim_ghost(); i++)
+                sim_event_durable(app->pending[i], false);
+        app->pending_count = 0;
+}
+
+/* ---- work for a participant ---- */
+
+struct job {
+        struct app *app;
+        uint64_t nonce; /* 0: it has not run, or in vain */
+};
+
+static enum assent_result run_job(void *context, struct assent_tx *tx)
+{
+        struct job *job = context;
+        job->nonce = publish(job->app, tx);
+        if (!job->nonce || !sim_event_undone(job->nonce))
+                return ASSENT_RESULT_DONE;
+        job->app->pending_count--;
+        return ASSENT_RESULT_RETRY;
+}
+
+static void job_done(void *context, enum assent_err err)
+{
+        struct job *job = context;
+        bool told = err == ASSENT_OK || err == ASSENT_AGAIN;
+        if (!sim_ghost() && told && (!job->nonce || sim_event_undone(job->nonce) != (err == ASSENT_AGAIN)))
+                sim_violation("work", "%s says %s of what it was handed", job->app->process.name, assent_err_name(err));
+        if (!sim_ghost() && err == ASSENT_OK && job->nonce)
+                sim_event_durable(job->nonce, true);
+        if (!sim_ghost() && err == ASSENT_AGAIN && job->nonce)
+                sim_event_vain(job->nonce);
+        job->app->jobs--;
+        free(job);
+}
+
+static void submit_job(struct app *app, struct assent_participant *participant)
+{
+        struct job *job = calloc(1, sizeof *job);
+        ASSENT_ASSERT(job);
+        job->app = app;
+        const struct assent_work work = {.run = run_job, .done = job_done, .context = job};
+        app->jobs++;
+        if (assent_participant_submit(participant, &work) == ASSENT_OK)
+                return;
+        if (!sim_ghost())
+                sim_violation("work", "%s does not take work", app->process.name);
+        app->jobs--;
+        free(job);
+}
+
+/* ---- its handlers ---- */
+
 static enum assent_vote prepare(void *context, struct assent_tx *tx, const struct assent_branch *branch)
 {
         struct app *app = context;
@@ -111,6 +208,8 @@ static enum assent_vote prepare(void *context, struct assent_tx *tx, const struc
                 return ASSENT_VOTE_RETRY;
         if (payload.vote == ASSENT_VOTE_NO)
                 assent_tx_refuse(tx, "no funds");
+        if (payload.vote == ASSENT_VOTE_NO && sim_options.events)
+                publish_in_vain(app, tx);
         if (payload.vote == ASSENT_VOTE_READ_ONLY)
                 return ASSENT_VOTE_READ_ONLY;
         bind_branch(app->hold, branch);
@@ -155,6 +254,8 @@ static enum assent_result settle(struct app *app, struct assent_tx *tx, const st
                 run(app->book);
                 sqlite3_bind_int(app->balance, 1, amount);
                 run(app->balance);
+                if (sim_options.events)
+                        publish(app, tx);
         }
         return ASSENT_RESULT_DONE;
 }
@@ -167,6 +268,18 @@ static enum assent_result commit(void *context, struct assent_tx *tx, const stru
 static enum assent_result abort_(void *context, struct assent_tx *tx, const struct assent_branch *branch)
 {
         return settle(context, tx, branch, false);
+}
+
+/* What the life before has left is durable, whether it knew that or not. */
+static bool find_events(sqlite3 *db)
+{
+        sqlite3_stmt *events = NULL;
+        if (sqlite3_prepare_v2(db, "SELECT nonce FROM event", -1, &events, NULL) != SQLITE_OK)
+                return false;
+        while (sqlite3_step(events) == SQLITE_ROW)
+                if (!sim_ghost())
+                        sim_event_durable((uint64_t)sqlite3_column_int64(events, 0), false);
+        return sqlite3_finalize(events) == SQLITE_OK;
 }
 
 static enum assent_err setup(void *context, struct assent_tx *tx)
@@ -182,19 +295,21 @@ static enum assent_err setup(void *context, struct assent_tx *tx)
                 {"DELETE FROM hold WHERE txn_id = ? AND branch = ?", &app->release},
                 {"INSERT INTO ledger VALUES(?, ?, ?)", &app->book},
                 {"UPDATE balance SET amount = amount + ? WHERE id = 1", &app->balance},
+                {"INSERT INTO event(nonce, key) VALUES(?, ?)", &app->event},
         };
         if (sqlite3_exec(db,
                          "CREATE TABLE IF NOT EXISTS balance(id INTEGER PRIMARY KEY, amount INTEGER NOT NULL);"
                          "INSERT OR IGNORE INTO balance VALUES(1, 0);"
                          "CREATE TABLE IF NOT EXISTS hold(txn_id BLOB, branch INTEGER, amount INTEGER NOT NULL,"
                          " number INTEGER NOT NULL, PRIMARY KEY(txn_id, branch)) WITHOUT ROWID;"
-                         "CREATE TABLE IF NOT EXISTS ledger(txn_id BLOB NOT NULL, branch INTEGER NOT NULL, amount INTEGER)",
+                         "CREATE TABLE IF NOT EXISTS ledger(txn_id BLOB NOT NULL, branch INTEGER NOT NULL, amount INTEGER);"
+                         "CREATE TABLE IF NOT EXISTS event(number INTEGER PRIMARY KEY, nonce INTEGER, key INTEGER)",
                          NULL, NULL, NULL) != SQLITE_OK)
                 return ASSENT_E_STORE;
         for (size_t i = 0; i < sizeof statements / sizeof *statements; i++)
                 if (sqlite3_prepare_v3(db, statements[i].sql, -1, SQLITE_PREPARE_PERSISTENT, statements[i].out, NULL))
                         return ASSENT_E_STORE;
-        return ASSENT_OK;
+        return find_events(db) ? ASSENT_OK : ASSENT_E_STORE;
 }
 
 /* ---- the three programs ---- */
@@ -217,14 +332,25 @@ static void participant_main(struct sim_process *process)
         options.handlers = &handlers;
         options.app = app;
         options.setup = setup;
+        options.committed = committed;
         options.config = app->config;
+        app->pending = sim_options.events ? calloc(PENDING_MAX, sizeof *app->pending) : NULL;
+        ASSENT_ASSERT(app->pending || !sim_options.events);
+        app->pending_count = 0;
         struct assent_participant *participant;
         enum assent_err err = assent_participant_open(&options, &participant);
-        while (!err && !app->stop)
+        while (!err && !app->stop) {
+                if (sim_options.events && sim_now_us() < sim_options.quiet_us && sim_chance(sim_options.work))
+                        submit_job(app, participant);
                 err = assent_participant_step(participant, 100);
+        }
         over(process, err, participant ? assent_participant_errmsg(participant) : "");
         assent_participant_close(participant);
-        sqlite3_stmt **statements[] = {&app->hold, &app->held, &app->release, &app->book, &app->balance};
+        free(app->pending);
+        if (app->jobs)
+                sim_violation("work", "%s never tells what became of %u things it was handed", process->name, app->jobs);
+        app->jobs = 0;
+        sqlite3_stmt **statements[] = {&app->hold, &app->held, &app->release, &app->book, &app->balance, &app->event};
         for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
                 sqlite3_finalize(*statements[i]);
                 *statements[i] = NULL;
@@ -514,6 +640,7 @@ static void make_participant(unsigned service, int shard)
         char lanes[32], disk[96];
         struct app *app = process_new(SIM_PARTICIPANT, sim_service_name(service), shard, participant_main);
         app->service = service;
+        app->database = SHARDS_MAX * service + (uint32_t)shard;
         snprintf(disk, sizeof disk, "%.*s", (int)(strlen(paths[slot]) - 3), paths[slot]);
         app->process.disk = disks[slot] = sim_disk_new(disk);
         set_text(app->config, "assent.db", paths[slot]);
@@ -527,10 +654,17 @@ struct sim_process *sim_twin(const struct sim_process *process)
         const struct app *app = (const struct app *)process;
         struct app *twin = process_new(process->role, "twin", sim_processes_count, process->main);
         twin->service = app->service;
+        twin->database = app->database;
         twin->number = twin->next = app->number;
         set_text(twin->config, "assent.db", assent_config_get(app->config, "assent.db"));
         set_text(twin->config, "assent.lanes", assent_config_get(app->config, "assent.lanes"));
         return &twin->process;
+}
+
+static void make_events(void *argument)
+{
+        (void)argument;
+        sim_topic_of(SIM_EVENTS, SIM_EVENTS_LANES, SIM_EVENT_MAX);
 }
 
 /* As `assentctl topics apply` makes them: every topic, and the settings in every lane. */
@@ -610,6 +744,10 @@ void sim_roles_open(void)
                 set(standby->config, "assent.takeover_ms", 300);
         }
         make_topics(((struct app *)sim_processes[0])->config);
+        if (sim_options.events_us)
+                sim_at(sim_options.events_us, make_events, NULL);
+        else
+                make_events(NULL);
         for (int i = 0; i < sim_processes_count; i++)
                 sim_at(sim_between(0, 50000), start_again, sim_processes[i]);
 }

@@ -7,7 +7,7 @@
  *   roles.c    the programs that processes run: coordinators, participants with their handlers, clients
  *   workload.c what a world is like, drawn from the seed, and its transactions
  *   faults.c   what befalls it; strangers.c: records of nobody in the topics
- *   check.c    what must hold; check_audit.c: when the world is quiet
+ *   check.c    what must hold; check_events.c: of events and work; check_audit.c: when the world is quiet
  *   stories.c  worlds with a name; matrix.c: every crash point
  *   main.c     seeds, jobs, counts
  *
@@ -182,6 +182,9 @@ struct sim_options {
         /* Drawn from the seed unless calm (faults.c). */
         int lanes, coordinators, clients, services, shards; /* a service's lanes may be shared out to `shards` databases */
         int standbys;         /* coordinators that stand by (R19), besides */
+        bool events;          /* participants publish events and are handed work … */
+        unsigned work;        /* … in so many turns of a million, until it is quiet */
+        int64_t events_us;    /* when the events' topic is made; 0: at the beginning */
         bool embedded;        /* as on the embedded broker: CreateTime, no lookup by time, assigned coordinators */
         int64_t load_us;      /* mean time between two begins */
         int64_t quiet_us;     /* when the faults stop */
@@ -207,8 +210,8 @@ const char *sim_verdict(void);
 
 struct sim_record {
         int64_t timestamp_ms;
-        uint32_t key_size, size;
-        const uint8_t *bytes; /* key, value */
+        uint32_t key_size, size, headers_size;
+        const uint8_t *bytes; /* key, value, headers */
         bool marker;          /* a gap: no reader gets it */
 };
 
@@ -224,6 +227,10 @@ void sim_cluster_open(void);
 void sim_cluster_close(void);
 /* Makes a topic with sim_options.lanes lanes. */
 void sim_topic(const char *name);
+/* Another one, whose records have at most so many bytes. */
+void sim_topic_of(const char *name, int lanes, size_t bytes_max);
+/* The last header of that name. */
+bool sim_record_header(const struct sim_record *record, const char *name, struct assent_bytes *value);
 /* NULL: no such topic or lane. */
 struct sim_log *sim_log_of(const char *topic, int lane);
 /* Appends at once, as the broker: its own clock stamps it. Returns the offset. */
@@ -336,6 +343,34 @@ const char *sim_service_name(unsigned service);
 /* A database that serves lanes of `service`: its path, or NULL beyond the last. For check.c, which opens it when the world is
  * quiet and its process has ended. */
 const char *sim_database(unsigned service, int shard);
+
+/* ---- events (roles.c, check_events.c) ---- */
+
+#define SIM_EVENTS       "assent.events"
+#define SIM_EVENTS_LANES 3
+#define SIM_EVENT_MAX    1000 /* bytes of a record there: some events are larger, and refused */
+enum { SIM_EVENT_KEYS = 3, SIM_DATABASES = 16 };
+
+/* What an event says, and a row of its database's own table `event` says too. */
+struct sim_event {
+        uint32_t database; /* 2 × service + shard */
+        uint32_t key;
+        int64_t number; /* in its database, in order; one that was rolled back leaves its own to the next */
+        uint64_t nonce; /* from 1 on, over all databases: a handler that runs again says another event */
+};
+uint64_t sim_event_nonce(void);
+static inline bool sim_event_large(uint64_t nonce)
+{
+        return nonce % 37 == 0;
+}
+static inline bool sim_event_undone(uint64_t nonce) /* of work: rolls itself back */
+{
+        return nonce % 5 == 0;
+}
+/* It is known to be durable: it must get into the topic. `told`: by the `done` of work. */
+void sim_event_durable(uint64_t nonce, bool told);
+/* Whoever handed it in was told that it was rolled back. */
+void sim_event_vain(uint64_t nonce);
 
 /* ---- faults (faults.c) ---- */
 

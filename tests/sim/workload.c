@@ -122,6 +122,9 @@ void sim_draw(struct sim_options *options)
         int64_t load_us = scale(plan->period_us[SIM_TROUBLE_retain] ? 12e6 : 3e6, 20e6);
         options->load_us = load_us / (options->transactions ? options->transactions : 1);
         options->quiet_us = load_us + scale(2e5, 2e6);
+        options->events = between(0, 5) == 0;
+        options->work = (unsigned)scale(5000, 50000);
+        options->events_us = between(0, 3) == 0 ? scale(1e5, 5e6) : 0;
 }
 
 /* ---- the transactions: drawn in the world ---- */

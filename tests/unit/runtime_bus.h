@@ -25,10 +25,12 @@
 #define T0 INT64_C(1700000000000) /* log time at which the tests begin */
 
 enum {
-        TOPICS_MAX = 8,
+        TOPICS_MAX = 300,
         GROUPS_MAX = 2,
         RECORDS_MAX = 512,
-        SENT_MAX = 2048,
+        SENT_MAX = 4096,
+        KEY_SIZE_MAX = 136,
+        HEADERS_MAX = 8,
         COMMITS_MAX = 1024,
         METADATA_SIZE_MAX = 1100
 };
@@ -43,6 +45,9 @@ struct broker_record {
 struct broker_topic {
         char name[ASSENT_TOPIC_SIZE_MAX];
         bool exists;
+        int lanes;               /* 0: one */
+        enum assent_err verdict; /* of what is sent to it, if it is no service's */
+        size_t size_max;         /* of a value; 0: any */
         struct broker_record records[RECORDS_MAX];
         int64_t high;
 };
@@ -54,7 +59,12 @@ struct broker_sent {
         int64_t source; /* the offset that the runtime had been handed last */
         size_t size;
         uint8_t *value;
-        char key[ASSENT_UUID_TEXT_SIZE];
+        char key[KEY_SIZE_MAX];
+        int32_t lane;
+        struct {
+                char name[20], value[260];
+        } headers[HEADERS_MAX];
+        size_t headers_count;
 };
 
 struct broker_commit {
@@ -90,10 +100,15 @@ static struct broker {
         int64_t limit;           /* a group's reader gets no record at or above it */
         size_t batch_max;        /* nor more at once */
         bool holds;              /* reports wait for broker_report */
+        int full;                /* so many sends find the queue full */
+        bool failed;             /* the client, for good */
+        int lookups;
         bool appends;            /* what is acknowledged stands in its topic */
         enum assent_err verdict; /* of what is sent to services while it is not ASSENT_OK */
         int64_t append_ms;       /* the time of such records */
         bool revoke, assign;     /* at the next consume */
+        bool woken;              /* since the last consume */
+        int waited_ms;           /* what the last consume of a group would have waited */
         void (*delivered)(void *context, const struct assent_report *report);
         void *context;
         void (*on_send)(const struct broker_sent *sent);
@@ -133,9 +148,10 @@ static int broker_topic(struct assent_bus *bus, const char *name)
 
 static enum assent_err broker_lookup(struct assent_bus *bus, const char *topic, int *lanes)
 {
-        bool exists = broker.topics[broker_topic(bus, topic)].exists;
-        *lanes = exists ? 1 : 0;
-        return exists ? ASSENT_OK : ASSENT_E_NOT_FOUND;
+        const struct broker_topic *found = &broker.topics[broker_topic(bus, topic)];
+        broker.lookups++;
+        *lanes = !found->exists ? 0 : found->lanes ? found->lanes : 1;
+        return found->exists ? ASSENT_OK : ASSENT_E_NOT_FOUND;
 }
 
 static void broker_append_bytes(int topic, int64_t timestamp_ms, struct assent_bytes value)
@@ -150,14 +166,26 @@ static void broker_append_bytes(int topic, int64_t timestamp_ms, struct assent_b
 static enum assent_err broker_send(struct assent_bus *bus, const struct assent_outgoing *outgoing)
 {
         (void)bus;
+        if (broker.full > 0 && broker.full--)
+                return ASSENT_AGAIN;
         cr_assert_lt(broker.sent_count, SENT_MAX);
         struct broker_sent *sent = &broker.sent[broker.sent_count++];
         *sent = (struct broker_sent){.topic = outgoing->topic,
                                      .tag = outgoing->tag,
                                      .source = broker.source,
+                                     .lane = outgoing->lane,
                                      .size = outgoing->value.size,
                                      .value = malloc(outgoing->value.size)};
-        memcpy(sent->value, outgoing->value.data, sent->size);
+        if (sent->size)
+                memcpy(sent->value, outgoing->value.data, sent->size);
+        cr_assert_leq(outgoing->headers_count, HEADERS_MAX);
+        sent->headers_count = outgoing->headers_count;
+        for (size_t i = 0; i < outgoing->headers_count; i++) {
+                const struct assent_header *header = &outgoing->headers[i];
+                snprintf(sent->headers[i].name, sizeof sent->headers[i].name, "%s", header->name);
+                snprintf(sent->headers[i].value, sizeof sent->headers[i].value, "%.*s", (int)header->value.size,
+                         (const char *)header->value.data);
+        }
         snprintf(sent->key, sizeof sent->key, "%.*s", (int)outgoing->key.size, (const char *)outgoing->key.data);
         if (broker.on_send)
                 broker.on_send(sent);
@@ -186,13 +214,21 @@ static bool broker_is_service(int topic)
         return strstr(broker.topics[topic].name, ".commands") != NULL;
 }
 
+static enum assent_err broker_says(const struct broker_sent *sent)
+{
+        const struct broker_topic *topic = &broker.topics[sent->topic];
+        if (broker_is_service(sent->topic))
+                return broker.verdict;
+        return topic->size_max && sent->size > topic->size_max ? ASSENT_E_TOO_LARGE : topic->verdict;
+}
+
 static enum assent_err broker_poll(struct assent_bus *bus, int timeout_ms)
 {
         (void)bus, (void)timeout_ms;
         for (int i = 0; i < broker.sent_count && !broker.holds; i++)
                 if (broker.sent[i].state == WAITING)
-                        broker_report(i, broker_is_service(broker.sent[i].topic) ? broker.verdict : ASSENT_OK);
-        return ASSENT_OK;
+                        broker_report(i, broker_says(&broker.sent[i]));
+        return broker.failed ? ASSENT_E_KAFKA : ASSENT_OK;
 }
 
 static enum assent_err broker_flush(struct assent_bus *bus, int timeout_ms)
@@ -265,6 +301,9 @@ static enum assent_err broker_consume(struct assent_bus_consumer *consumer, stru
 {
         *count = 0;
         broker_poll(&broker.bus, 0);
+        if (consumer->group)
+                broker.waited_ms = broker.woken ? 0 : timeout_ms;
+        broker.woken = false;
         if (consumer->group && broker.revoke) {
                 broker.revoke = consumer->held = false;
                 consumer->options.revoked(consumer->options.context, 0, false);
@@ -335,6 +374,12 @@ static int64_t broker_monotonic_ms(struct assent_bus *bus)
         return broker.now_ms;
 }
 
+static void broker_wake(struct assent_bus *bus)
+{
+        (void)bus;
+        broker.woken = true;
+}
+
 enum assent_err broker_bus_open(const struct assent_bus_options *options, struct assent_bus **out)
 {
         static const struct assent_bus_ops ops = {.close = broker_close,
@@ -353,7 +398,8 @@ enum assent_err broker_bus_open(const struct assent_bus_options *options, struct
                                                   .seek = broker_seek,
                                                   .commit = broker_commit,
                                                   .committed = broker_committed,
-                                                  .monotonic_ms = broker_monotonic_ms};
+                                                  .monotonic_ms = broker_monotonic_ms,
+                                                  .wake = broker_wake};
         broker.bus.ops = &ops;
         broker.delivered = options->delivered;
         broker.context = options->context;

@@ -43,6 +43,12 @@ ASSENT_API enum assent_err assent_admin_topics_plan(struct assent_admin *admin, 
  * Returns as plan, and ASSENT_TIMED_OUT (a SETTINGS record was not confirmed), ASSENT_E_TOO_LARGE. */
 ASSENT_API enum assent_err assent_admin_topics_apply(struct assent_admin *admin, const char *const *services,
                                                      size_t services_count, assent_line line, void *context);
+/* Creates <prefix>.<name> and its dead-letter topic if they are missing, for events (assent_tx_publish): with the lanes and
+ * settings of the others, which nobody checks later.
+ * Durability, Repeat: as apply.
+ * Returns ASSENT_OK, ASSENT_E_ARGUMENT (the name), ASSENT_E_TOPIC, and the above. */
+ASSENT_API enum assent_err assent_admin_topics_events(struct assent_admin *admin, const char *name, assent_line line,
+                                                      void *context);
 /* One line a topic: partitions, replication, the settings that the rules care for, and a verdict; then a line a lane.
  * Durability: changes nothing.
  * Returns ASSENT_OK (whatever the verdicts), ASSENT_E_NOT_FOUND (there is no inbox), ASSENT_E_LIMIT (too many topics),

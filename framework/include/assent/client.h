@@ -108,6 +108,8 @@ ASSENT_API enum assent_err assent_client_step(struct assent_client *client, int 
 /* Makes step, and every call that waits for an outcome or a confirmation, return ASSENT_AGAIN, now and from now on.
  * Thread: any; also from a signal handler. */
 ASSENT_API void assent_client_stop(struct assent_client *client);
+/* Makes the step that runs now, or else the next one, return early. Thread: any. */
+ASSENT_API void assent_client_wake(struct assent_client *client);
 /* The sentence about the newest failure; "" when there was none. Ownership: the client's, until the next call. */
 ASSENT_API const char *assent_client_errmsg(const struct assent_client *client);
 /* Sends what is queued and disconnects; no callback is called. NULL is fine; right also after a failed open.

@@ -67,6 +67,10 @@ ASSENT_API enum assent_err assent_consumer_step(struct assent_consumer *consumer
 ASSENT_API enum assent_err assent_consumer_run(struct assent_consumer *consumer);
 /* Makes run return after the turn it is in. Thread: any; also from a signal handler. Repeat: safe. */
 ASSENT_API void assent_consumer_stop(struct assent_consumer *consumer);
+/* What operators see of it: hand it to assent_observer_add, and its context to assent_observer_remove before the close. Ready
+ * when it has its lanes. Thread: any, between an open that succeeded and close. */
+struct assent_observer_source; /* of observe.h */
+ASSENT_API void assent_consumer_source(struct assent_consumer *consumer, struct assent_observer_source *source);
 /* The sentence about the newest failure: what, where, what to do; "" when there was none.
  * Ownership: the consumer's, until the next call. */
 ASSENT_API const char *assent_consumer_errmsg(const struct assent_consumer *consumer);

@@ -50,8 +50,13 @@ ASSENT_API const char *assent_coordinator_errmsg(const struct assent_coordinator
  * Blocks: at most assent.stop_timeout_ms. Thread: none may be in step or run. */
 ASSENT_API void assent_coordinator_close(struct assent_coordinator *coordinator);
 
+/* What operators see of it: hand it to assent_observer_add, and its context to assent_observer_remove before the close. Ready
+ * when it has its lanes and every one is replayed and proved (R13); a member that the group gave no lane is ready as well.
+ * Thread: any, between an open that succeeded and close. */
+struct assent_observer_source; /* of observe.h */
+ASSENT_API void assent_coordinator_source(struct assent_coordinator *coordinator, struct assent_observer_source *source);
 /* main() of the coordinator daemon: arguments, configuration, signals (SIGTERM and SIGINT stop it, a second one exits
- * at once), open, run, close.
+ * at once), the operators' listener (observe.h), open, run, close; tells a service manager READY=1 and STOPPING=1.
  * Returns the exit status: 0 after a stop or --help, 1 for a failure, 2 for a usage or configuration error. */
 ASSENT_API int assent_coordinator_main(int argc, char **argv);
 

@@ -16,6 +16,10 @@ extern "C" {
 
 #define ASSENT_VERSION "0.1.0"
 
+/* Of the rules and of the schemas that go with them; part of the settings of a prefix (R17). */
+#define ASSENT_RULES_VERSION  1
+#define ASSENT_SCHEMA_VERSION 1
+
 /* Limits of the wire format. They belong to rules version 1 and never change within it. */
 #define ASSENT_BRANCHES_MAX     64         /* branches in one transaction */
 #define ASSENT_SERVICE_SIZE_MAX 40         /* bytes of a service name, [a-z0-9-]{1,40} */
