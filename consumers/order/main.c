@@ -1,27 +1,129 @@
-/* assent-order: the order service. */
-#include "order.h"
+/* assent-order: the order service. A participant, and, with --listen, an HTTP service beside it. */
+#include <errno.h>
+#include <sys/resource.h>
 
-#include "../service.h"
+#include "api.h"
+
+struct program {
+        struct order order; /* first: the handlers take the program for its order */
+        struct settings settings;
+        struct api api;
+        const struct assent_config *config;
+};
+
+static void committed(void *app)
+{
+        api_committed(&((struct program *)app)->api);
+}
+
+static enum assent_err configured(void *app, const struct assent_config *config)
+{
+        struct program *program = app;
+
+        program->config = config;
+        enum assent_err err = settings_read(config, &program->settings);
+        program->order.events_kept = program->settings.listen ? program->settings.events_kept : 0;
+        if (err == ASSENT_OK && program->settings.listen)
+                program->api.metrics = assent_http_metrics_open();
+        return err;
+}
+
+/* Whoever waits for it finds a whole file. */
+static enum assent_err write_port(const char *path, uint16_t port)
+{
+        char beside[4096];
+        int size = snprintf(beside, sizeof beside, "%s.new", path);
+        FILE *file = size > 0 && (size_t)size < sizeof beside ? fopen(beside, "w") : NULL;
+
+        bool written = file && fprintf(file, "%u\n", port) > 0;
+        if (file)
+                written &= fclose(file) == 0;
+        if (written && rename(beside, path) == 0)
+                return ASSENT_OK;
+        assent_log(ASSENT_LOG_ERROR, "the port file cannot be written", ASSENT_TEXT("path", path),
+                   ASSENT_TEXT("error", strerror(errno)));
+        return ASSENT_E_CONFIG;
+}
+
+/* Each request that waits has a connection. */
+static void raise_file_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+                limit.rlim_cur = limit.rlim_max;
+                setrlimit(RLIMIT_NOFILE, &limit);
+        }
+}
+
+static void metrics(void *app, struct assent_exposition *out)
+{
+        const struct program *program = app;
+        if (program->api.metrics)
+                assent_http_metrics_expose(program->api.metrics, out);
+}
+
+static void closing(void *app)
+{
+        api_close(&((struct program *)app)->api);
+}
+
+static enum assent_err opened(void *app, struct assent_participant *participant)
+{
+        struct program *program = app;
+        struct api *api = &program->api;
+
+        if (!program->settings.listen)
+                return ASSENT_OK;
+        raise_file_limit();
+        api->settings = &program->settings;
+        api->participant = participant;
+        enum assent_err err = api_open(api, program->config);
+        if (err == ASSENT_OK && program->settings.port_file)
+                err = write_port(program->settings.port_file, assent_http_port(api->http));
+        if (err == ASSENT_OK)
+                assent_log(ASSENT_LOG_INFO, "listening", ASSENT_TEXT("address", program->settings.listen),
+                           ASSENT_INT("port", assent_http_port(api->http)));
+        else
+                closing(app);
+        return err;
+}
 
 int main(int argc, char **argv)
 {
-        /* Taken although there is nothing to seed, so that all services start with the same command line. */
+        /* --seed is taken although there is nothing to seed, so that all services start with the same command line. */
         static const struct assent_flag flags[] = {
+            {"listen", "ADDRESS", "app.listen", "serve HTTP there (127.0.0.1:8080; port 0: any free one)"},
+            {"port-file", "FILE", "app.port_file", "write the port that HTTP is served on to this file"},
+            {"tokens", "FILE", "app.tokens", "callers and their bearer tokens, a line \"NAME TOKEN\" each"},
             {"seed", NULL, "app.seed", "changes nothing: there is nothing to seed, orders begin empty"},
             {NULL, NULL, NULL, NULL},
         };
-        struct order order = {0};
+        static struct program program;
         struct assent_participant_options options = ASSENT_PARTICIPANT_OPTIONS_INIT;
 
         options.service = "order";
         options.handlers = &order_handlers;
         options.setup = order_setup;
-        options.app = &order;
+        options.committed = committed;
+        options.opened = opened;
+        options.closing = closing;
+        options.metrics = metrics;
+        options.app = &program;
+        program.api.order = &program.order;
         int status = assent_participant_main(
             argc, argv,
             "Keeps orders. kind \"place\", payload {\"order_id\": \"o-1\", \"customer\": \"alice\",\n"
-            "\"total_cents\": 9900, \"items\": [{\"sku\": \"lamp\", \"quantity\": 1}]}; an order id is used once.",
-            flags, &options, NULL);
-        service_finalize(order.sql, ORDER_SQL_COUNT); /* the connection waited for them */
+            "\"total_cents\": 9900, \"items\": [{\"sku\": \"lamp\", \"quantity\": 1}]}; an order id is used once.\n"
+            "With --listen it also takes orders by HTTP; /openapi.json describes that.\n"
+            "--set app.wait_ms=5000        how long a POST waits for the outcome, unless it says so itself\n"
+            "--set app.timeout_ms=10000    of an order's transaction\n"
+            "--set app.key_expiry_ms=86400000  how long an Idempotency-Key is honoured\n"
+            "--set app.events_kept=10000   for GET /v1/events; app.waiting_max=10000 requests that wait;\n"
+            "                              app.connections_max=12000; app.threads=2",
+            flags, &options, configured);
+        waiters_close(program.api.waiters); /* the participant's close still told work that was not done */
+        assent_http_metrics_close(program.api.metrics);
+        order_close(&program.order);        /* the connection waited for its statements */
         return status;
 }

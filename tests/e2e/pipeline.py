@@ -124,7 +124,7 @@ class Pipeline:
         arguments = []
         for service in services or SERVICES:
             arguments += ["--service", service]
-        status, out, err = self.ctl("topics", "apply", *arguments)
+        status, out, err = self.ctl("topics", "apply", *arguments, "--events", "order.events")
         equal(status, 0, "assentctl topics apply:\n%s%s" % (out, err))
         return self
 
