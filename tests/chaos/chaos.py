@@ -20,8 +20,8 @@ import cluster
 from checker import Judge
 from load import Loads
 from nemesis import EXTRA_S, Nemesis
-from run import (BROKERS, COORDINATORS, DRAIN_S, LANES, ROOT, SECONDS, SEED, SERVICES, START_S, Failure, Run, collect, say,
-                 unsettled)
+from run import (BROKERS, COORDINATORS, DRAIN_S, LANES, ROOT, SECONDS, SEED, SERVICES, START_S, UNANSWERED, Failure, Run,
+                 collect, say, unsettled)
 
 
 def heal(run, loads):
@@ -45,7 +45,7 @@ def drain(run, loads):
         if loads.drained():
             try:
                 why = unsettled(run)
-            except (OSError, sqlite3.Error, RuntimeError, KeyError) as error:
+            except UNANSWERED as error:
                 why = str(error)
             calm_since = None if why else calm_since or time.monotonic()
             if calm_since and time.monotonic() - calm_since > 2:
@@ -87,6 +87,11 @@ def move_all(run):
         moves = {(topic, lane): [*(node for node in cluster.NODES if node != leader), leader]
                  for lane, leader in enumerate(leaders[topic])}
         cluster.move_leaders(run.brokers.servers.split(",")[0], moves)
+
+    def elsewhere():
+        now = run.leaders()
+        return all(old != new for topic in run.topics for old, new in zip(leaders[topic], now[topic]))
+    run.until("every leader is elsewhere", elsewhere, 20)
 
 
 def moved_and_alone(run, loads):

@@ -31,8 +31,12 @@ class Nemesis:
         self.run.agenda.run()
         if time.monotonic() < self.next_period:
             return
+        if self.late():  # only what is missing, as soon as it can happen
+            self.next_period = time.monotonic() + 0.5
+            self.one()
+            return
         self.next_period = time.monotonic() + self.random.uniform(*PERIOD_S)
-        if self.random.random() < QUIET and not self.late():
+        if self.random.random() < QUIET:
             self.run.note("quiet")
             return
         for number in range(self.random.choice((2, 2, 3))):
@@ -47,7 +51,7 @@ class Nemesis:
         if not self.bag:
             self.bag = [*self.kinds, *OFTEN]
             self.random.shuffle(self.bag)
-        for bag in (self.missing, self.bag):
+        for bag in (self.missing,) if self.late() else (self.missing, self.bag):
             for kind in bag:
                 what = getattr(self, kind.replace("-", "_"))()
                 if what:

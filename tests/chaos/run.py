@@ -179,6 +179,21 @@ class Run:
 
 # ---- at the end ----
 
+UNANSWERED = (OSError, sqlite3.Error, RuntimeError, KeyError, struct.error, subprocess.SubprocessError)
+
+
+def insist(function, *arguments, seconds=30):
+    """The brokers still move leaders back to where they like them best, and kcat asks nothing twice."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return function(*arguments)
+        except UNANSWERED:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+
+
 def ends(run):
     """{topic without the prefix: [end of each lane]}"""
     words = [word for topic in run.topics for lane in range(LANES) for word in ("-t", "%s:%d:-1" % (topic, lane))]
@@ -223,11 +238,11 @@ def collect(run, loads):
     """The world as the checker wants it."""
     folder = os.path.join(run.folder, "world")
     os.makedirs(folder)
-    world = {"prefix": PREFIX, "lanes": LANES, "services": SERVICES, "horizon_ms": SETTINGS["horizon_ms"], "ends": ends(run),
-             "groups": groups(run), "begins": loads.begins, "loads": loads.loads}
+    world = {"prefix": PREFIX, "lanes": LANES, "services": SERVICES, "horizon_ms": SETTINGS["horizon_ms"],
+             "ends": insist(ends, run), "groups": insist(groups, run), "begins": loads.begins, "loads": loads.loads}
     world["checkpoints"] = run.checkpoints + [(lane, *found) for lane, found in enumerate(world["groups"]["coordinator"])]
     for topic in world["ends"]:
-        dump(run.brokers.servers, "%s.%s" % (PREFIX, topic), os.path.join(folder, topic + ".records"))
+        insist(dump, run.brokers.servers, "%s.%s" % (PREFIX, topic), os.path.join(folder, topic + ".records"))
     for service in SERVICES:
         source, target = sqlite3.connect(run.database(service)), sqlite3.connect(os.path.join(folder, service + ".db"))
         source.backup(target)
