@@ -332,5 +332,5 @@ void assent_idempotency_answer(struct assent_http_request *request, const struct
         case ASSENT_IDEMPOTENCY_NEW:
                 break;
         }
-        ASSENT_ASSERT(!"a new claim has no answer yet");
+        ASSENT_ASSERT(state != ASSENT_IDEMPOTENCY_NEW); /* it has no answer yet */
 }

@@ -30,8 +30,7 @@ const char *assent_http_param(const struct assent_http_request *request, const c
                 if (request->params[i].name.size == strlen(name) &&
                     memcmp(request->params[i].name.data, name, strlen(name)) == 0)
                         return request->params[i].text;
-        ASSENT_ASSERT(!"the route has no such parameter");
-        return NULL;
+        assent_panic(__FILE__, __LINE__, "the route has no such parameter");
 }
 
 const char *assent_http_query(const struct assent_http_request *request, const char *name)

@@ -440,8 +440,8 @@ static void turn(struct assent_consumer *consumer)
         }
         expect_forgotten();
         ASSENT_ASSERT(expected.calls_count == topic.calls_count && expected.letters_count == topic.letters_count);
-        ASSENT_ASSERT(consumer->handled == expected.handled && consumer->duplicates == expected.duplicates);
-        ASSENT_ASSERT(consumer->conflicts == expected.conflicts && consumer->without_id == expected.without_id);
+        ASSENT_ASSERT(consumer->watch.handled == expected.handled && consumer->watch.duplicates == expected.duplicates);
+        ASSENT_ASSERT(consumer->watch.conflicts == expected.conflicts && consumer->watch.without_id == expected.without_id);
         ASSENT_ASSERT(consumer->forgotten == expected.forgotten);
         for (int32_t lane = 0; lane < LANES; lane++) {
                 const struct assent_intake_lane *taken = assent_intake_lane(consumer->intake, lane);
