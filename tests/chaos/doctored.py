@@ -111,11 +111,12 @@ class Copy:
         self.write(topic, lanes)
 
     def replace(self, topic, **wanted):
-        """A record of before in the place of every copy: the offsets show nothing."""
+        """Another transaction's record in the place of every copy: the offsets show nothing."""
         lanes = self.lanes(topic)
+        other = next(record for _, _, record in lanes[self.lane] if avro.decode(record)["txn_id"] != self.txn.id)
         for place, _ in list(self.messages(topic, **wanted)):
             offset, timestamp, _ = lanes[self.lane][place]
-            lanes[self.lane][place] = offset, timestamp, lanes[self.lane][0][2]
+            lanes[self.lane][place] = offset, timestamp, other
         self.write(topic, lanes)
 
     def append(self, topic, message):
