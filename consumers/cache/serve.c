@@ -170,7 +170,11 @@ static void failure_answer(struct cache_serve *serve, struct assent_http_request
         versions_tell(request, ask, ask->asked ? ask->known : -1);
         if (err == ASSENT_E_NOT_FOUND) {
                 assent_http_set(request, "Cache-Status", "assent-cache; fwd=miss; fwd-status=%u", ask->status);
-                assent_http_answer(request, ask->status, ask->content_type, ask->body);
+                if (strcmp(ask->content_type, "application/problem+json") == 0)
+                        assent_http_answer(request, ask->status, ask->content_type, ask->body);
+                else /* whatever stands between may answer what it likes */
+                        assent_http_problem(request, ask->status, ask->status == 410 ? "order-deleted" : "order-not-found",
+                                            "The order service knows no order %s.", assent_http_param(request, "id"));
         } else if (err == ASSENT_E_BROKER || err == ASSENT_TIMED_OUT || err == ASSENT_E_MEMORY || err == ASSENT_AGAIN) {
                 assent_http_set(request, "Retry-After", "%" PRId64,
                                 ask->retry_after_ms > 1000 ? ask->retry_after_ms / 1000 : 1);

@@ -140,7 +140,13 @@ static void cancel(struct change *change, const struct order_row *row)
         struct assent_http_request *request = change->request;
         char txn_id[ASSENT_UUID_TEXT_SIZE];
 
-        if (row->timeout_ms > 0 && !begins_cancel(change->api->begins, &row->seen.txn_id)) {
+        if (row->timeout_ms == 0) { /* whoever began it holds what its begin said */
+                assent_http_problem(request, 409, "order-begun-elsewhere",
+                                    "Order %s is part of a transaction that was not begun here: cancel that one where it was "
+                                    "begun, or try again when it has its outcome.", row->seen.order_id);
+                return;
+        }
+        if (!begins_cancel(change->api->begins, &row->seen.txn_id)) {
                 api_unavailable(request, ASSENT_AGAIN);
                 return;
         }

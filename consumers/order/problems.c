@@ -14,6 +14,7 @@ static const struct problem {
     {"order-not-found", 404, "There is no order with this id."},
     {"order-deleted", 410, "The order was cancelled and then deleted; it does not come back."},
     {"order-confirmed", 409, "A confirmed order is not deleted: the money has moved. A refund is not offered."},
+    {"order-begun-elsewhere", 409, "The order's transaction was not begun by this service, which therefore cannot cancel it."},
     {"order-changed", 412, "The order got a new version in the moment of the change; get it and decide anew."},
     {"transaction-not-found", 404, "No order here belongs to a transaction with this id."},
     {"query-invalid", 400, "An argument of the query is outside its range; the detail says which."},

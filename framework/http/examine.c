@@ -16,7 +16,7 @@
 struct framing {
         const char *next; /* where the line before ends … */
         const char *end;  /* … and where all of them do */
-        const char *length, *coding, *host, *authorization, *expect;
+        const char *length, *coding, *host, *authorization, *expect, *key;
         bool broken, twice;
 };
 
@@ -78,6 +78,8 @@ static enum MHD_Result frame_field(void *context, enum MHD_ValueKind kind, const
                 keep(framing, &framing->authorization, value);
         else if (strcasecmp(name, "Expect") == 0)
                 keep(framing, &framing->expect, value);
+        else if (strcasecmp(name, "Idempotency-Key") == 0) /* two may be understood as either, or as one list */
+                keep(framing, &framing->key, value);
         return MHD_YES;
 }
 
@@ -101,8 +103,8 @@ static bool framing_refused(struct assent_http_request *request, struct framing 
         } else if (framing->broken || framing->twice || !adjoins(framing, framing->end - 2) ||
                    (framing->coding && framing->length) || (framing->coding && http10)) {
                 assent_http_problem(request, MHD_HTTP_BAD_REQUEST, "malformed-request",
-                                    "The header fields are malformed or say twice how long the request is; send them as "
-                                    "RFC 9112 has them.");
+                                    "The header fields are malformed, or one stands there twice that may stand once; send them "
+                                    "as RFC 9112 has them.");
         } else if (framing->host
                        ? assent_host_kind((struct assent_bytes){framing->host, strlen(framing->host)}) == ASSENT_HOST_MALFORMED
                        : !http10) {

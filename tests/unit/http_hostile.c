@@ -154,6 +154,8 @@ static const struct {
         BYTES(POST("Content-Type: application/json\r\nContent-Length: 14\r\n", "{\"a\":\"\\u0000\"}")),
         BYTES(POST("Content-Type: application/json\r\nContent-Length: 11\r\n", "{\"a\":1e999}")),
         BYTES(POST("Content-Type: application/json\r\nContent-Length: 5\r\n", "\xef\xbb\xbf{}")),
+        BYTES(POST("Content-Type: application/json\r\nContent-Length: 2\r\nIdempotency-Key: a\r\nIdempotency-Key: b\r\n",
+                   "{}")),
 };
 
 /* Every one of them alone, and none takes the next request on its connection along: what stands behind a request whose end is
