@@ -13,8 +13,10 @@
 Everything is on the disk that build/ is on. Results: build/bench/results.md, results.json and pictures. Identical runs differ
 by 40 % between minutes, so only ratios of what ran side by side say something. Exit status 0 if every part has its figures."""
 import contextlib
+import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -406,7 +408,46 @@ def leaders(bench):
     return event_rows(events), events
 
 
-PARTS = (latency, throughput, rate, protocols, participants, store, dedup, replay, memory, kills, leaders)
+def placed(address, count):
+    """So many orders, confirmed; their paths."""
+    host, port = address.split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=40)
+    paths = []
+    for number in range(count):
+        connection.request("POST", "/v1/orders", json.dumps({
+            "customer": "load-%03d" % (number % 1000), "items": [{"sku": "bolt", "quantity": 1}], "total_cents": 1}),
+            {"Content-Type": "application/json", "Idempotency-Key": "bench-%d" % number, "Prefer": "wait=30"})
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 201:
+            raise Broken("an order was answered %d: %s" % (answer.status, body[:300]))
+        paths.append(answer.headers["Location"])
+    return paths
+
+
+def reads(bench):
+    """conditional GETs of orders at 10,000 a second, answered 304 by the cache and by the order service"""
+    with bench.world(bench.kafka, "reads", SERVICES, absent=("order",)) as world:
+        world.up()
+        order = world.listen("order", "assent-order")
+        cache = world.listen("cache", "assent-cache", "--source", "http://" + order)
+        paths = placed(order, 20 if QUICK else 200)
+        rounds = {}
+        for number in range(bench.rounds):
+            for name, address, query in (("cache, cached", cache, "?consistency=cached"), ("order service", order, "")):
+                lines = "".join('%s%s "2"\n' % (path, query) for path in paths)
+                said = run([world.program("http_get"), "-a", address, "-r", "10000", "-d", str(bench.ms // 1000), "-w", "1"],
+                           given=lines)
+                rounds.setdefault(name, []).append({key: float(value) for key, value in re.findall(r"(\w+)=(\d+)", said)})
+            bench.say("   round %d of %d" % (number + 1, bench.rounds))
+    if any(told["3xx"] == 0 or told["2xx"] or told["other"] or told["missing"] for some in rounds.values() for told in some):
+        raise Broken("not all were answered 304: %r" % rounds)
+    return table(("", "asked a second", "answered a second", "p50 µs", "p99 µs", "p99.9 µs"), [
+        [name, told[0]["rate"], *(spread([one[key] for one in told]) for key in ("answered", "p50", "p99", "p999"))]
+        for name, told in rounds.items()]), rounds
+
+
+PARTS = (latency, throughput, rate, protocols, participants, store, dedup, replay, memory, kills, leaders, reads)
 
 
 # ---- the whole ----

@@ -51,8 +51,8 @@ def cpu_s(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def run(words, seconds=120):
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=ENVIRONMENT, check=False,
+def run(words, seconds=120, given=""):
+    done = subprocess.run(words, input=given, capture_output=True, timeout=seconds, env=ENVIRONMENT, check=False,
                           text=True)
     if done.returncode:
         said = (done.stdout + done.stderr).strip().split("\n")
@@ -181,7 +181,8 @@ class World:
             file.write("assent.prefix=%s\n" % prefix)
             file.writelines("assent.%s=%s\n" % item for item in self.settings.items())
         words = [word for service in services for word in ("--service", service)]
-        run([self.program("assentctl"), "topics", "apply", "--config", self.path(prefix + ".properties"), *words])
+        run([self.program("assentctl"), "topics", "apply", "--config", self.path(prefix + ".properties"), *words, "--events",
+             "order.events"])
 
     @staticmethod
     def program(name):
@@ -211,6 +212,17 @@ class World:
             process.wait_for("ready", 60)
         self.lanes_taken("coordinator")
         return self
+
+    def listen(self, name, program, *words):
+        """A service by HTTP; returns HOST:PORT."""
+        port = self.path(name + ".port")
+        self.processes[name] = self.spawn(name, program, "--db", self.path(name + ".db"), "--listen", "127.0.0.1:0",
+                                          "--port-file", port, *words).wait_for("ready", 60)
+
+        def told():
+            with contextlib.suppress(OSError), open(port, encoding="ascii") as file:
+                return file.read().strip()
+        return "127.0.0.1:" + until("%s tells its port" % name, told, 10)
 
     def lanes_taken(self, name, seconds=60):
         """The time at which it had them all; replayed, where there was something to replay."""
