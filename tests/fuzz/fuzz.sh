@@ -15,7 +15,7 @@ declare -A runs=([coordinator]=1000 [headers]=2500 [participant]=20000 [decode]=
 declare -A size_max=([coordinator]=1024 [headers]=600 [participant]=512 [decode]=4098 [texts]=2000 [properties]=10000 [http]=1000)
 # The sanitizer's own queue of freed memory would count as the target's.
 export ASAN_OPTIONS=quarantine_size_mb=16
-readonly limits=(-timeout=5 -malloc_limit_mb=64 -rss_limit_mb=512 -print_final_stats=1)
+readonly limits=(-timeout=25 -malloc_limit_mb=64 -rss_limit_mb=512 -print_final_stats=1)
 readonly results=build/fuzz/results
 seed=${SEED:-$(($(od -An -N4 -tu4 /dev/urandom) | 1))} # 0 would be any
 failed=0 number=0
