@@ -3,19 +3,16 @@
 #include "cache.h"
 
 #include <string.h>
-#include <time.h>
 
 /* A deleted order stays as an entry without a value, so that no older version of it comes back. */
 static enum assent_err event_put(struct cache_events *events, const struct order_event *event, enum cache_event *became)
 {
-        struct timespec now;
         char *text = order_event_text(event);
         bool deleted = strcmp(event->state, "DELETED") == 0;
         if (!text)
                 return ASSENT_E_MEMORY;
-        clock_gettime(CLOCK_REALTIME, &now);
         enum assent_err err = cache_guard_event(events->guard, event->order_id, event->version, event->updated_ms,
-                                                (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000,
+                                                daemon_wall_ms(),
                                                 (struct assent_bytes){text, deleted ? 0 : strlen(text)}, became);
         free(text);
         return err;

@@ -11,6 +11,7 @@
 #include <assent/http.h>
 #include <assent/observe.h>
 
+#include "../daemon.h"
 #include "../order_event.h"
 
 #define CACHE_VALUE_BYTES_MAX ((size_t)1 << 20) /* of one representation, in every backend and from the source */

@@ -14,7 +14,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SLOTS   (1 << 18)
 #define STRIPES 64
@@ -39,13 +38,6 @@ static _Thread_local struct {
         const struct slot *slot;
         uint32_t puts;
 } looked;
-
-static int64_t wall_ms(void)
-{
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* FNV-1a: keys are short, and nobody gains by sharing a slot. */
 static struct slot *slot_of(struct cache_guard *guard, const char *key)
@@ -76,7 +68,7 @@ static void raise_floor(struct slot *slot, int64_t version)
 /* Readers may have been answered past the backend, and what it holds may be of any age. */
 static enum assent_err judged(struct cache_guard *guard, enum assent_err err)
 {
-        int64_t now_ms = wall_ms() + 1, trusted_ms = atomic_load(&guard->trusted_ms);
+        int64_t now_ms = daemon_wall_ms() + 1, trusted_ms = atomic_load(&guard->trusted_ms);
         while (err == ASSENT_E_BROKER && trusted_ms < now_ms &&
                !atomic_compare_exchange_weak(&guard->trusted_ms, &trusted_ms, now_ms))
                 ;

@@ -203,18 +203,11 @@ static enum assent_err consumer_open(struct program *program)
         return said("consumer", err, program->consumer ? assent_consumer_errmsg(program->consumer) : assent_err_text(err));
 }
 
-/* Whoever waits for the file finds it whole. */
 static enum assent_err port_tell(const struct program *program)
 {
-        char scratch[4200];
         if (!program->port_file)
                 return ASSENT_OK;
-        snprintf(scratch, sizeof scratch, "%s.new", program->port_file);
-        FILE *file = fopen(scratch, "we");
-        bool written = file && fprintf(file, "%u\n", (unsigned)cache_serve_port(program->serve)) > 0;
-        if (file)
-                written = fclose(file) == 0 && written;
-        bool told = written && rename(scratch, program->port_file) == 0;
+        bool told = daemon_tell_port(program->port_file, cache_serve_port(program->serve));
         return said(program->port_file, told ? ASSENT_OK : ASSENT_E_CONFIG, "the port file cannot be written");
 }
 

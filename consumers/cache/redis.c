@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include <assent/log.h>
 
@@ -65,13 +64,6 @@ struct redis {
 
 static _Thread_local char failure[512];
 
-static int64_t monotonic_ms(void)
-{
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* ---- connections ---- */
 
 /* Everything that hangs on the same Redis has most likely broken with it. */
@@ -92,7 +84,7 @@ static enum assent_err away(struct redis *redis, const struct link *attempt, con
                 redis->pause_ms = redis->pause_ms ? redis->pause_ms * 2 : PAUSE_MS;
                 if (redis->pause_ms > PAUSE_MAX_MS)
                         redis->pause_ms = PAUSE_MAX_MS;
-                redis->failed_ms = monotonic_ms();
+                redis->failed_ms = daemon_monotonic_ms();
                 redis->retry_ms = redis->failed_ms + redis->pause_ms;
         }
         bool first = !redis->away;
@@ -144,7 +136,7 @@ static enum assent_err link_take(struct redis *redis, struct link *link)
         bool had = redis->idle_count > 0;
         if (had)
                 *link = redis->idle[--redis->idle_count];
-        int64_t wait_ms = had ? 0 : redis->retry_ms - monotonic_ms();
+        int64_t wait_ms = had ? 0 : redis->retry_ms - daemon_monotonic_ms();
         if (wait_ms > 0)
                 snprintf(failure, sizeof failure, "Redis at %.100s:%d: %s; it is asked again in %" PRId64 " ms", redis->host,
                          redis->port, redis->last, wait_ms);
@@ -153,7 +145,7 @@ static enum assent_err link_take(struct redis *redis, struct link *link)
                 return ASSENT_OK;
         if (wait_ms > 0)
                 return ASSENT_E_BROKER;
-        link->since_ms = monotonic_ms();
+        link->since_ms = daemon_monotonic_ms();
         link->context = redisConnectWithTimeout(redis->host, redis->port, redis->timeout);
         if (!link->context)
                 return ASSENT_E_MEMORY;

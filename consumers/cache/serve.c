@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #define BOUND_MS_MAX INT64_C(86400000)
 #define WAITING_MAX  4096
@@ -39,13 +38,6 @@ struct cache_serve {
         _Atomic uint64_t reads[CACHE_READ_COUNT];
         char errmsg[512];
 };
-
-static int64_t clock_ms(clockid_t clock)
-{
-        struct timespec now;
-        clock_gettime(clock, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void count(struct cache_serve *serve, int what)
 {
@@ -192,7 +184,7 @@ static bool read_answer(struct cache_serve *serve, struct assent_http_request *r
                         struct cache_ask *ask)
 {
         struct assent_cached found;
-        int64_t now_ms = clock_ms(CLOCK_REALTIME), bound_ms = wanted->bound_ms;
+        int64_t now_ms = daemon_wall_ms(), bound_ms = wanted->bound_ms;
         enum assent_consistency consistency = cache_guard_judge(serve->options.guard, wanted->consistency, now_ms, &bound_ms);
         if (!ask->fetch && consistency == ASSENT_STRONG)
                 return false;
@@ -252,7 +244,7 @@ static void *waiter_run(void *context)
         options.entities_max = 0; /* the cache remembers */
         while ((job = job_take(serve))) {
                 struct cache_ask ask = {.base = serve->options.source, .known = -1, .version = -1};
-                bool late = clock_ms(CLOCK_MONOTONIC) - job->since_ms > serve->options.source_timeout_ms;
+                bool late = daemon_monotonic_ms() - job->since_ms > serve->options.source_timeout_ms;
                 enum assent_err err = fetch ? ASSENT_OK : assent_fetch_open(&options, &fetch);
                 ask.fetch = fetch;
                 snprintf(ask.problem, sizeof ask.problem, "%s", late ? "too many requests wait for it" : "out of memory");
@@ -275,7 +267,7 @@ static void order_get(void *app, struct assent_http_request *request)
                 return;
         struct job *job = calloc(1, sizeof *job);
         if (job)
-                *job = (struct job){.request = request, .wanted = wanted, .since_ms = clock_ms(CLOCK_MONOTONIC)};
+                *job = (struct job){.request = request, .wanted = wanted, .since_ms = daemon_monotonic_ms()};
         if (job && job_add(serve, job))
                 return;
         if (job)

@@ -1,8 +1,8 @@
 #include "begins.h"
 
 #include <pthread.h>
-#include <time.h>
 
+#include "../daemon.h"
 #include "reads.h"
 #include "waiters.h"
 
@@ -101,13 +101,6 @@ bool begins_cancel(struct begins *begins, const struct assent_uuid *txn_id)
         return push(begins, &begins->cancels, txn_id);
 }
 
-static int64_t wall_ms(void)
-{
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* ---- begin ---- */
 
 /* Looked into by evaluation once the client is free. */
@@ -201,7 +194,7 @@ static void sweep(struct begins *begins)
         if (!begins->sweeping && now_ms < begins->sweep_at_ms)
                 return;
         if (!begins->sweeping)
-                begins->sweep_born_ms = wall_ms() - begins->options.timeout_ms - SWEEP_MS;
+                begins->sweep_born_ms = daemon_wall_ms() - begins->options.timeout_ms - SWEEP_MS;
         begins->sweeping = true;
         for (int i = 0; i < SWEEP_MAX && err == ASSENT_OK; i++) {
                 struct assent_uuid txn_id = begins->swept;
@@ -223,7 +216,7 @@ static void sweep_all(struct begins *begins)
 {
         begins->sweeping = true;
         begins->swept = (struct assent_uuid){{0}};
-        begins->sweep_born_ms = wall_ms();
+        begins->sweep_born_ms = daemon_wall_ms();
 }
 
 /* ---- outcomes ---- */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sys/resource.h>
 
+#include "../daemon.h"
 #include "api.h"
 
 struct program {
@@ -28,17 +29,9 @@ static enum assent_err configured(void *app, const struct assent_config *config)
         return err;
 }
 
-/* Whoever waits for it finds a whole file. */
 static enum assent_err write_port(const char *path, uint16_t port)
 {
-        char beside[4096];
-        int size = snprintf(beside, sizeof beside, "%s.new", path);
-        FILE *file = size > 0 && (size_t)size < sizeof beside ? fopen(beside, "w") : NULL;
-
-        bool written = file && fprintf(file, "%u\n", port) > 0;
-        if (file)
-                written &= fclose(file) == 0;
-        if (written && rename(beside, path) == 0)
+        if (daemon_tell_port(path, port))
                 return ASSENT_OK;
         assent_log(ASSENT_LOG_ERROR, "the port file cannot be written", ASSENT_TEXT("path", path),
                    ASSENT_TEXT("error", strerror(errno)));

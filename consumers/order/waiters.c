@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "../daemon.h"
 
 enum {
         BUCKETS = 4096,
@@ -25,9 +26,7 @@ struct waiters {
 
 int64_t waiters_now_ms(void)
 {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+        return daemon_monotonic_ms();
 }
 
 /* The last bytes of a UUID v7 are random. */

@@ -232,7 +232,7 @@ Test(cache_redis, a_restart_is_an_outage_and_then_an_empty_cache)
 Test(cache_redis, the_pause_doubles_once_for_all_who_tried_at_the_same_time)
 {
         struct redis *redis = (struct redis *)cache;
-        struct link early = {.since_ms = monotonic_ms()};
+        struct link early = {.since_ms = daemon_monotonic_ms()};
         for (int64_t pause_ms = PAUSE_MS; pause_ms < 2 * PAUSE_MAX_MS; pause_ms *= 2) {
                 const struct link later = {.since_ms = INT64_MAX};
                 away(redis, &later, "it does not answer");
@@ -306,7 +306,7 @@ static enum assent_err says_2(void *asked, const char *key, int64_t known, int64
 static void read_cached(struct cache_guard *guard, int *asked, enum assent_cache_result result)
 {
         struct assent_cached out;
-        int64_t now_ms = wall_ms(), bound_ms = 0;
+        int64_t now_ms = daemon_wall_ms(), bound_ms = 0;
         enum assent_consistency consistency = cache_guard_judge(guard, ASSENT_CACHED, now_ms, &bound_ms);
         cr_assert_eq(assent_cache_read(cache_guard_cache(guard), "o-1", consistency, bound_ms, now_ms, says_2, asked, &out),
                      ASSENT_OK);
@@ -322,9 +322,10 @@ Test(cache_redis, an_old_snapshot_is_not_shown)
         enum cache_event became;
         int asked = 0;
         cr_assert_eq(cache_guard_open(cache, 0, 0, &guard), ASSENT_OK);
-        while (wall_ms() <= atomic_load(&guard->trusted_ms))
+        while (daemon_wall_ms() <= atomic_load(&guard->trusted_ms))
                 usleep(100);
-        cr_assert_eq(cache_guard_event(guard, "o-1", 1, wall_ms(), wall_ms(), cache_text("one"), &became), ASSENT_OK);
+        cr_assert_eq(cache_guard_event(guard, "o-1", 1, daemon_wall_ms(), daemon_wall_ms(), cache_text("one"), &became),
+                     ASSENT_OK);
         cr_assert_eq(became, CACHE_EVENT_SET);
         cr_assert_str_eq(tell("SAVE"), "OK");
         server_kill();

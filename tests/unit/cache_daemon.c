@@ -138,7 +138,7 @@ static void guard_begin(int64_t ttl_ms, int64_t skew_ms)
         leaky->random = 1;
         pthread_mutex_init(&leaky->mutex, NULL);
         cr_assert_eq(cache_guard_open(&leaky->cache, ttl_ms, skew_ms, &guard), ASSENT_OK);
-        while (wall_ms() <= guard->trusted_ms)
+        while (daemon_wall_ms() <= guard->trusted_ms)
                 usleep(100);
 }
 
@@ -150,7 +150,7 @@ static void guard_end(void)
 static enum cache_event event(const char *key, int64_t version, int64_t at_ms, const char *value)
 {
         enum cache_event became = CACHE_EVENT_COUNT;
-        cr_assert_eq(cache_guard_event(guard, key, version, at_ms, wall_ms(), cache_text(value), &became), ASSENT_OK);
+        cr_assert_eq(cache_guard_event(guard, key, version, at_ms, daemon_wall_ms(), cache_text(value), &became), ASSENT_OK);
         return became;
 }
 
@@ -159,7 +159,7 @@ static enum cache_event event(const char *key, int64_t version, int64_t at_ms, c
 Test(cache_guard, events_never_take_an_entry_back)
 {
         guard_begin(0, 0);
-        int64_t now_ms = wall_ms(), confirmed_ms;
+        int64_t now_ms = daemon_wall_ms(), confirmed_ms;
         cr_assert_eq(event("o-1", 2, now_ms, "two"), CACHE_EVENT_SET);
         cr_assert_eq(event("o-1", 1, now_ms - 1, "one"), CACHE_EVENT_OLDER);
         cr_assert_eq(event("o-1", 2, now_ms + 1, "two"), CACHE_EVENT_OLDER);
@@ -172,7 +172,7 @@ Test(cache_guard, events_never_take_an_entry_back)
 Test(cache_guard, what_was_lost_does_not_come_back_older)
 {
         guard_begin(0, 0);
-        int64_t now_ms = wall_ms();
+        int64_t now_ms = daemon_wall_ms();
         event("o-1", 3, now_ms, "three");
         lose_all(leaky);
         cr_assert_eq(event("o-1", 1, now_ms, "one"), CACHE_EVENT_ABSENT);
@@ -190,7 +190,7 @@ Test(cache_guard, who_was_overtaken_puts_nothing_where_nothing_is)
 {
         guard_begin(0, 0);
         struct assent_cache *cache = cache_guard_cache(guard);
-        int64_t now_ms = wall_ms();
+        int64_t now_ms = daemon_wall_ms();
         event("o-1", 9, now_ms, "nine");
         lose_all(leaky);
         cr_assert_eq(cache_version(cache, "o-1", NULL, NULL), -1); /* looks */
@@ -209,7 +209,7 @@ Test(cache_guard, who_was_overtaken_puts_nothing_where_nothing_is)
 Test(cache_guard, versions_beyond_what_is_remembered_are_put)
 {
         guard_begin(0, 0);
-        int64_t now_ms = wall_ms();
+        int64_t now_ms = daemon_wall_ms();
         cr_assert_eq(event("o-1", UINT32_MAX, now_ms, "a"), CACHE_EVENT_SET);
         cr_assert_eq(event("o-1", (int64_t)UINT32_MAX + 1, now_ms, "b"), CACHE_EVENT_SET);
         cr_assert_eq(event("o-1", INT64_MAX, now_ms, "c"), CACHE_EVENT_SET);
@@ -260,7 +260,7 @@ Test(cache_guard, events_from_about_the_start_are_put_as_of_before_it)
 {
         guard_begin(0, 20);
         int64_t confirmed_ms, trusted_ms = guard->trusted_ms;
-        while (wall_ms() < trusted_ms + 21)
+        while (daemon_wall_ms() < trusted_ms + 21)
                 usleep(100);
         event("o-1", 1, trusted_ms + 19, "v");
         event("o-2", 1, trusted_ms + 20, "v");
@@ -273,7 +273,7 @@ Test(cache_guard, events_from_about_the_start_are_put_as_of_before_it)
         cache_version(&leaky->cache, "o-3", &confirmed_ms, NULL);
         cr_assert_eq(confirmed_ms, trusted_ms - 7);
         cache_version(&leaky->cache, "o-4", &confirmed_ms, NULL);
-        cr_assert_leq(confirmed_ms, wall_ms());
+        cr_assert_leq(confirmed_ms, daemon_wall_ms());
         guard_end();
 }
 
@@ -290,7 +290,7 @@ Test(cache_guard, reads_never_go_back_though_entries_are_lost)
 
 static struct order_event order_at(int64_t version, const char *state)
 {
-        struct order_event order = {.version = version, .total_cents = 100, .created_ms = 1, .updated_ms = wall_ms()};
+        struct order_event order = {.version = version, .total_cents = 100, .created_ms = 1, .updated_ms = daemon_wall_ms()};
         snprintf(order.order_id, sizeof order.order_id, "o-1");
         snprintf(order.state, sizeof order.state, "%s", state);
         snprintf(order.customer, sizeof order.customer, "alice");
@@ -482,7 +482,7 @@ Test(cache_serve, a_known_version_is_not_sent_again)
 
 Test(cache_serve, bounded_reads_ask_when_the_entry_is_older)
 {
-        event("o-1", 1, wall_ms() - 50000, "{\"version\":1}");
+        event("o-1", 1, daemon_wall_ms() - 50000, "{\"version\":1}");
         guard->trusted_ms -= 100000; /* as if it had been up for long */
         reads(ORDER("?consistency=bounded&bound_ms=60000"), 200, "hit", 0);
         char age[16];
@@ -593,7 +593,7 @@ Test(cache_serve, what_was_deleted_stays_deleted)
         source.version = 2;
         reads(ORDER(""), 410, "fwd=stale; fwd-status=410; stored", 2);
         check_body(reply, "/problems/order-deleted");
-        event("o-1", 1, wall_ms(), "{\"version\":1}");
+        event("o-1", 1, daemon_wall_ms(), "{\"version\":1}");
         reads(ORDER("?consistency=cached"), 410, "hit", 2);
         reads(IF_NONE("?consistency=cached", "\"2\""), 410, "hit", 2);
         reads(ORDER(""), 410, "fwd=request; fwd-status=410", 3);
