@@ -2,6 +2,7 @@
 
 Environment (set by tests/run.sh): ASSENT_BUILD, ASSENT_BUILD_SEAMS, ASSENT_TEST_BROKERS, ASSENT_TEST_BROKER
 (embedded or kafka), TMPDIR."""
+import glob
 import json
 import os
 import re
@@ -73,7 +74,18 @@ class Process:
         return re.search(pattern, self.text())
 
     def signal(self, number):
+        """Until a thread has met SIGSTOP, all of them go on: whoever sends it must see them stopped."""
         self.popen.send_signal(number)
+        if number == signal.SIGSTOP:
+            until("it is stopped", lambda: all(state in "TZX" for state in self.states()))
+
+    def states(self):
+        for stat in glob.glob("/proc/%d/task/*/stat" % self.popen.pid):
+            try:
+                with open(stat) as file:
+                    yield file.read().rpartition(") ")[2][0]
+            except OSError:
+                pass  # the thread has ended
 
     def kill(self):
         if self.popen.poll() is None:
