@@ -283,11 +283,15 @@ static bool unpublished(const struct assent_branch_row *row)
 }
 
 bool assent_branch_forgettable(const struct assent_branch_row *row, int64_t cursor, int64_t tau_ms,
-                               int64_t horizon_ms)
+                               int64_t horizon_ms, int64_t timeout_max_ms)
 {
+        bool pre_commit_may_come = row->slots[ASSENT_SLOT_FIRST].phase == ASSENT_CAN_COMMIT &&
+                                   !row->slots[ASSENT_SLOT_PRE_COMMIT].phase;
+
         return assent_branch_state_final(row->state) && !row->frozen && row->parked == 0 &&
                !unpublished(row) && row->offset < cursor &&
-               beyond_horizon(row->deadline_ms, tau_ms, horizon_ms);
+               beyond_horizon(row->deadline_ms, tau_ms,
+                              horizon_ms + (pre_commit_may_come ? timeout_max_ms : 0));
 }
 
 bool assent_branch_open(const struct assent_branch_row *row)

@@ -128,8 +128,10 @@ uint16_t assent_reason_copy(char out[ASSENT_REASON_SIZE_MAX], struct assent_byte
 
 /* In doubt: PREPARED or PRE_COMMITTED, not frozen (P10 applies; while messages are parked, those go first). */
 bool assent_branch_in_doubt(const struct assent_branch_row *row);
-/* P12: final, nothing parked, nothing unpublished, offset below `cursor`, deadline older than the horizon at tau. */
-bool assent_branch_forgettable(const struct assent_branch_row *row, int64_t cursor, int64_t tau_ms, int64_t horizon_ms);
+/* P12: final, nothing parked, nothing unpublished, offset below `cursor`, deadline older than the horizon at tau; where a
+ * PRE_COMMIT may still come, whose deadline is later than the CAN_COMMIT's by a timeout at most, older by that, too. */
+bool assent_branch_forgettable(const struct assent_branch_row *row, int64_t cursor, int64_t tau_ms, int64_t horizon_ms,
+                               int64_t timeout_max_ms);
 /* Open: must be found again at start: in doubt, parked, unpublished or frozen. */
 bool assent_branch_open(const struct assent_branch_row *row);
 

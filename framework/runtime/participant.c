@@ -760,7 +760,7 @@ static bool consider(void *context, const struct assent_branch_row *row)
                 f->young = true; /* keys are in time order: nothing after it is old enough */
                 return false;
         }
-        if (lane && assent_branch_forgettable(row, lane->cursor, tau, p->horizon_ms)) {
+        if (lane && assent_branch_forgettable(row, lane->cursor, tau, p->horizon_ms, p->settings.timeout_max_ms)) {
                 f->keys[f->count].txn_id = row->txn_id;
                 f->keys[f->count++].branch = row->branch;
         }

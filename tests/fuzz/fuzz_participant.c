@@ -7,7 +7,7 @@
 #include "core/states.h"
 #include "fuzz.h"
 
-enum { STEPS = 200, HORIZON = 500, DEADLINE = 1000 };
+enum { STEPS = 200, HORIZON = 500, TIMEOUT_MAX = 50, DEADLINE = 1000 };
 
 struct life {
         struct fuzz_input input;
@@ -167,9 +167,10 @@ static void settled(struct life *life)
         ASSENT_ASSERT(row->parked == life->queued);
         ASSENT_ASSERT(assent_branch_in_doubt(row) == (doubt && !row->frozen));
         ASSENT_ASSERT(assent_branch_open(row) == (doubt || row->frozen || row->parked || unpublished));
-        ASSENT_ASSERT(assent_branch_forgettable(row, life->offset, life->tau_ms, HORIZON) ==
+        bool pre_commit = row->slots[0].phase == ASSENT_CAN_COMMIT && !row->slots[1].phase;
+        ASSENT_ASSERT(assent_branch_forgettable(row, life->offset, life->tau_ms, HORIZON, TIMEOUT_MAX) ==
                       (final && !row->frozen && !row->parked && !unpublished && row->offset < life->offset &&
-                       row->deadline_ms < life->tau_ms - HORIZON)); /* P12 */
+                       row->deadline_ms < life->tau_ms - HORIZON - (pre_commit ? TIMEOUT_MAX : 0))); /* P12 */
 }
 
 static void unpark(struct life *life)

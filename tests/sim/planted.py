@@ -205,8 +205,8 @@ MISTAKES = [Mistake(*fields) for fields in (
     ("pruned too early", "P12", "runtime/participant.c",
      "if (assent_txn_id_birth_ms(&row->txn_id) > f->newest_ms - p->horizon_ms) {"
      " f->young = true; /* keys are in time order: nothing after it is old enough */ return false; }"
-     " if (lane && assent_branch_forgettable(row, lane->cursor, tau, p->horizon_ms)) {",
-     "if (lane && assent_branch_forgettable(row, lane->cursor, tau, 0)) {", "I15 I18"),
+     " if (lane && assent_branch_forgettable(row, lane->cursor, tau, p->horizon_ms, p->settings.timeout_max_ms)) {",
+     "if (lane && assent_branch_forgettable(row, lane->cursor, tau, 0, 0)) {", "I15 I18"),
 
     # ---- the outbox, and work ----
 

@@ -6,7 +6,7 @@
 #include "core/ids.h"
 #include "core/participant.h"
 
-enum { DEADLINE = 1000, HORIZON = 500 };
+enum { DEADLINE = 1000, HORIZON = 500, TIMEOUT_MAX = 50 };
 
 static struct assent_message command_of(enum assent_phase phase, uint64_t lamport)
 {
@@ -188,7 +188,7 @@ Test(participant_core_rules, p8_frozen_branch_moves_no_more_and_still_answers)
         cr_assert_eq(judge(&row, ASSENT_COMMIT, -1, 0, ASSENT_FROM_EVALUATION).verdict,
                      ASSENT_PV_FROZEN);
         cr_assert_eq(judge(&row, ASSENT_PREPARE, 14, 0, ASSENT_FROM_LANE).action, ASSENT_RESEND);
-        cr_assert_not(assent_branch_forgettable(&row, INT64_MAX, INT64_MAX, HORIZON));
+        cr_assert_not(assent_branch_forgettable(&row, INT64_MAX, INT64_MAX, HORIZON, TIMEOUT_MAX));
 }
 
 Test(participant_core_rules, p8_commit_of_an_unknown_branch_leaves_a_frozen_row)
@@ -328,19 +328,37 @@ Test(participant_core_rules, p12_a_row_is_forgotten_only_when_nothing_needs_it)
         struct assent_branch_row row = prepared();
         const int64_t late = DEADLINE + HORIZON + 1;
 
-        cr_assert_not(assent_branch_forgettable(&row, 100, late, HORIZON)); /* not final */
+        cr_assert_not(assent_branch_forgettable(&row, 100, late, HORIZON, TIMEOUT_MAX)); /* not final */
         judge(&row, ASSENT_COMMIT, 50, 0, ASSENT_FROM_LANE);
         settle(&row, ASSENT_COMMIT, ASSENT_SAID_DONE, ASSENT_FROM_LANE);
-        cr_assert(assent_branch_forgettable(&row, 51, late, HORIZON));
-        cr_assert_not(assent_branch_forgettable(&row, 50, late, HORIZON)); /* above the cursor */
-        cr_assert_not(assent_branch_forgettable(&row, 51, late - 1, HORIZON));
+        cr_assert(assent_branch_forgettable(&row, 51, late, HORIZON, TIMEOUT_MAX));
+        cr_assert_not(assent_branch_forgettable(&row, 50, late, HORIZON, TIMEOUT_MAX)); /* above the cursor */
+        cr_assert_not(assent_branch_forgettable(&row, 51, late - 1, HORIZON, TIMEOUT_MAX));
         row.slots[ASSENT_SLOT_DECISION].unpublished = true;
-        cr_assert_not(assent_branch_forgettable(&row, 51, late, HORIZON));
+        cr_assert_not(assent_branch_forgettable(&row, 51, late, HORIZON, TIMEOUT_MAX));
         cr_assert(assent_branch_open(&row));
         row.slots[ASSENT_SLOT_DECISION].unpublished = false;
         cr_assert_not(assent_branch_open(&row));
         row.parked = 1;
-        cr_assert_not(assent_branch_forgettable(&row, 51, late, HORIZON));
+        cr_assert_not(assent_branch_forgettable(&row, 51, late, HORIZON, TIMEOUT_MAX));
+}
+
+/* P10 decided it; the PRE_COMMIT of a coordinator that was away comes with a deadline of its own. */
+Test(participant_core_rules, p12_a_row_waits_for_the_pre_commit_that_may_come)
+{
+        struct assent_branch_row row = nothing();
+        const int64_t late = DEADLINE + HORIZON + 1;
+
+        judge(&row, ASSENT_CAN_COMMIT, 10, 0, ASSENT_FROM_LANE);
+        settle(&row, ASSENT_CAN_COMMIT, ASSENT_SAID_YES, ASSENT_FROM_LANE);
+        judge(&row, ASSENT_COMMIT, -1, 0, ASSENT_FROM_EVALUATION);
+        settle(&row, ASSENT_COMMIT, ASSENT_SAID_DONE, ASSENT_FROM_EVALUATION);
+        row.slots[ASSENT_SLOT_DECISION].unpublished = false;
+        cr_assert_not(assent_branch_forgettable(&row, 11, late + TIMEOUT_MAX - 1, HORIZON, TIMEOUT_MAX));
+        cr_assert(assent_branch_forgettable(&row, 11, late + TIMEOUT_MAX, HORIZON, TIMEOUT_MAX));
+
+        judge(&row, ASSENT_PRE_COMMIT, 11, 0, ASSENT_FROM_LANE);
+        cr_assert(assent_branch_forgettable(&row, 12, late, HORIZON, TIMEOUT_MAX));
 }
 
 Test(participant_core_rules, lamport_is_one_above_the_greatest_seen_and_stays)
