@@ -7,7 +7,7 @@
   SECONDS=2          length of one measurement
   RATE=1000          transactions a second while something is killed
   RECORDS=1000000    records that a coordinator replays
-  ROWS=1000000       rows in the largest dedup log; 10000000 needs 2 GB of disk
+  ROWS=1000000       rows in the largest dedup log; 10000000 needs 3 GB of disk
   LIVE=100000        transactions in flight whose memory is measured; 1000000 takes half a minute more
 
 Everything is on the disk that build/ is on. Results: build/bench/results.md, results.json and pictures. Identical runs differ
@@ -25,7 +25,7 @@ import time
 import traceback
 
 import picture
-from figures import compared, machine, median, plain, spread, table
+from figures import busy, compared, machine, median, plain, spread, table
 from stage import LANES, ROOT, Broken, Kafka, Process, World, run, until
 
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
@@ -190,14 +190,25 @@ def participants(bench):
 
 
 def store(bench):
-    """what the store costs: participants that do nothing and keep nothing, beside those that keep their dedup log on disk"""
-    with bench.world(bench.kafka, "store", ["d1", "d2", "m1", "m2"], memory=("m1", "m2")) as world:
+    """what the store costs: participants that do nothing, with their dedup log on disk, in SQLite without a file, and forgotten"""
+    stores = {"on disk": ["d1", "d2"], "SQLite in memory": ["m1", "m2"], "keeps nothing": ["n1", "n2"]}
+    with bench.world(bench.kafka, "store", sum(stores.values(), []), memory=stores["SQLite in memory"],
+                     forgetful=stores["keeps nothing"]) as world:
         world.up()
-        rounds = bench.compare([
-            ("relay", lambda: world.relay("--in-flight", 1000, "--ms", bench.ms, services=["m1", "m2"])),
-            ("in memory", lambda: world.load(bench.ms, "--in-flight", 1000, services=["m1", "m2"])),
-            ("on disk", lambda: world.load(bench.ms, "--in-flight", 1000, services=["d1", "d2"]))])
-    return compared(rounds, {"in memory": "relay", "on disk": "relay"}), rounds
+        rounds = bench.compare(
+            [("relay", lambda: world.relay("--in-flight", 1000, "--ms", bench.ms, services=stores["keeps nothing"]))] +
+            [(name, lambda some=some: world.load(bench.ms, "--in-flight", 1000, services=some))
+             for name, some in stores.items()])
+    return ("%s\n\nNo record has headers, neither here nor there. Cores at work, of %d:\n\n%s" % (
+        compared(rounds, dict.fromkeys(stores, "relay")), os.cpu_count(), busy(rounds)), rounds)
+
+
+def layouts(bench):
+    """layouts of the dedup log: a row each, a blob a batch with an index in memory, a file beside, memory; no Kafka"""
+    with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+        text = run([World.program("layouts"), os.path.join(folder, "log"), str(min(bench.rows, 1000000)), str(bench.ms // 2)],
+                   900)
+    return text, text.splitlines()
 
 
 def dedup(bench):
@@ -207,8 +218,11 @@ def dedup(bench):
         worlds = []
         for rows in sizes:
             world = stack.enter_context(bench.world(bench.kafka, "dedup-%d" % rows, SERVICES))
-            for name in SERVICES if rows else ():
-                run([world.program("fill"), world.path(name + ".db"), str(rows)], 900)
+            first, *others = (world.path(name + ".db") for name in SERVICES)
+            if rows:
+                run([world.program("fill"), first, str(rows)], 900)
+                for other in others:
+                    shutil.copyfile(first, other)
             worlds.append(world.up())
         names = ["{:,} rows".format(rows) for rows in sizes]
         rounds = bench.compare([("relay", lambda: worlds[0].relay("--in-flight", 1000, "--ms", bench.ms))] + [
@@ -257,7 +271,7 @@ def memory(bench):
     settings = {"window_ms": 1300000, "timeout_max_ms": 600000}
     with bench.world(bench.kafka, "memory", ["m1", "m2"], memory=("m1", "m2"), absent=("s1", "s2"), **settings) as world:
         world.up()
-        coordinator, finished = world.processes["coordinator"], 2 * bench.live
+        coordinator, finished = world.processes["coordinator"], 2 * min(bench.live, 100000)
 
         def used():
             coordinator.settle()
@@ -402,7 +416,7 @@ def leaders(bench):
                 time.sleep(8)  # until its replicas are in sync again
                 kafka.lead("leaders", 1)
             for (name, told), mark, happen in zip(events.items(), ("leaders move", "SIGKILL of the broker"), (move, kill)):
-                told.append(event(bench, world, name, mark, happen, 6))
+                told.append(event(bench, world, name, mark, happen, 10))
         world.audit()
     kafka.stop()
     return event_rows(events), events
@@ -447,7 +461,7 @@ def reads(bench):
         for name, told in rounds.items()]), rounds
 
 
-PARTS = (latency, throughput, rate, protocols, participants, store, dedup, replay, memory, kills, leaders, reads)
+PARTS = (latency, throughput, rate, protocols, participants, store, layouts, dedup, replay, memory, kills, leaders, reads)
 
 
 # ---- the whole ----

@@ -60,6 +60,13 @@ def compared(rounds, relays):
     return table(HEAD, rows)
 
 
+def busy(rounds):
+    """How many cores each role kept at work, which tells what bounds it; the relay's roles are threads of one process."""
+    return table(("", *CPU), [(name, *(median([one["cpu_us"][role] * one["tx_per_s"] / 1e6 for one in told])
+                                       if role in told[0]["cpu_us"] else "" for role in CPU))
+                              for name, told in rounds.items()])
+
+
 # ---- the machine ----
 
 def output(*words):

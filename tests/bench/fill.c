@@ -9,10 +9,9 @@
 #include "base/clock.h"
 #include "core/ids.h"
 #include "store/store.h"
-#include "../../producers/load/random.h"
+#include "past.h"
 
 #define LANES      4
-#define SPAN_MS    (40 * 60000)
 #define TIMEOUT_MS 10000
 #define BATCH      100000
 #define ROWS_MAX   100000000
@@ -23,27 +22,10 @@ static _Noreturn void die(const char *why)
         exit(1);
 }
 
-/* A UUID of version 7, as assent_txn_id_new makes them, of another time. */
-static struct assent_uuid txn_id_at(int64_t birth_ms, uint64_t *random)
-{
-        struct assent_uuid id;
-        uint64_t low = random_next(random), high = random_next(random);
-
-        for (int i = 0; i < 8; i++) {
-                id.bytes[i] = (uint8_t)(high >> 8 * i);
-                id.bytes[8 + i] = (uint8_t)(low >> 8 * i);
-        }
-        for (int i = 0; i < 6; i++)
-                id.bytes[i] = (uint8_t)(birth_ms >> 8 * (5 - i));
-        id.bytes[6] = (uint8_t)(0x70 | (id.bytes[6] & 0x0f));
-        id.bytes[8] = (uint8_t)(0x80 | (id.bytes[8] & 0x3f));
-        return id;
-}
-
 static void put(struct assent_store *store, int64_t number, int64_t birth_ms, uint64_t *random)
 {
         struct assent_branch_row row = {
-            .txn_id = txn_id_at(birth_ms, random),
+            .txn_id = past_txn_id(birth_ms, random),
             .branches_count = 2,
             .state = ASSENT_BRANCH_COMMITTED,
             .deadline_ms = birth_ms + TIMEOUT_MS,
@@ -70,11 +52,11 @@ int main(int argc, char **argv)
         assent_store_process();
         if (assent_store_open(argv[1], &store))
                 die(store ? assent_store_errmsg(store) : "out of memory");
-        int64_t from_ms = assent_clock_wall_ms() - SPAN_MS;
+        int64_t from_ms = assent_clock_wall_ms() - PAST_MS;
         for (int64_t i = 0; i < rows; i++) {
                 if (i % BATCH == 0 && ((i && assent_store_commit(store)) || assent_store_begin(store)))
                         die(assent_store_errmsg(store));
-                put(store, i, from_ms + (int64_t)((double)SPAN_MS * (double)i / (double)rows), &random);
+                put(store, i, from_ms + (int64_t)((double)PAST_MS * (double)i / (double)rows), &random);
         }
         if (assent_store_commit(store))
                 die(assent_store_errmsg(store));

@@ -160,11 +160,11 @@ class Kafka:
 
 
 class World:
-    """A prefix. Services beside the samples are idle participants, which do nothing; those in `memory` keep nothing. Those in
-    `absent` have topics and no process."""
+    """A prefix. Services beside the samples are idle participants, which do nothing; those in `memory` have SQLite without a
+    file, those in `forgetful` a store that keeps nothing. Those in `absent` have topics and no process."""
 
-    def __init__(self, kafka, folder, prefix, services, memory=(), absent=(), **settings):
-        self.kafka, self.prefix, self.services, self.memory = kafka, prefix, services, memory
+    def __init__(self, kafka, folder, prefix, services, memory=(), forgetful=(), absent=(), **settings):
+        self.kafka, self.prefix, self.services, self.memory, self.forgetful = kafka, prefix, services, memory, forgetful
         self.folder = os.path.join(folder, prefix)
         os.makedirs(self.folder)
         self.processes, self.others, self.has_relay, self.audited = {}, [], False, 0
@@ -199,8 +199,9 @@ class World:
         elif name in SAMPLES:
             process = self.spawn(name, "assent-" + name, "--seed", "--db", self.path(name + ".db"), *words)
         else:
+            program = "forgetful" if name in self.forgetful else "idle"
             db = ":memory:" if name in self.memory else self.path(name + ".db")
-            process = self.spawn(name, "idle", "--service", name, "--db", db, *words)
+            process = self.spawn(name, program, "--service", name, "--db", db, *words)
         self.processes[name] = process
         return process
 
@@ -209,7 +210,7 @@ class World:
             self.start(name)
         self.start("coordinator", *coordinator)
         for process in self.processes.values():
-            process.wait_for("ready", 60)
+            process.wait_for("ready", 300)  # one that reads 10,000,000 branches at its first start takes a while
         self.lanes_taken("coordinator")
         return self
 
