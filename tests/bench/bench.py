@@ -25,7 +25,7 @@ import time
 import traceback
 
 import picture
-from figures import busy, compared, machine, median, plain, spread, table
+from figures import CPU, busy, compared, machine, median, plain, spread, table
 from stage import LANES, ROOT, Broken, Kafka, Process, World, run, until
 
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
@@ -187,6 +187,32 @@ def participants(bench):
                 (assent, lambda some=some: world.load(bench.ms, "--in-flight", 1000, services=some))]
         rounds = bench.compare(variants)
     return compared(rounds, relays), rounds
+
+
+def costs(bench):
+    """what a transaction costs: records, bytes, commits of the participants' databases, each with its fsync, and CPU"""
+    services, rows = ["p%d" % number for number in range(1, 9)], []
+    with bench.world(bench.kafka, "costs", services) as world:
+        world.up()
+
+        def so_far(some):
+            for name in ("coordinator", *some):
+                world.processes[name].settle()
+            participants = [world.processes[name] for name in some]
+            return [world.audited, *bench.kafka.held("costs"), sum(process.commits() for process in participants),
+                    sum(process.written() for process in participants)]
+
+        for level, counts in ((1, (2,)), (1000, (2, 4, 8))):
+            for count in counts:
+                for protocol in ("2pc", "3pc"):
+                    some = services[:count]
+                    before = so_far(some)
+                    told = world.load(bench.ms, "--in-flight", level, "--protocol", protocol, services=some)
+                    played, *used = (now - then for now, then in zip(so_far(some), before))
+                    rows.append(["%s, %d participants, %d in flight" % (protocol.upper(), count, level),
+                                 *(one / played for one in used), *(told["cpu_us"][role] for role in CPU)])
+    return table(("a transaction", "records", "bytes in the logs", "commits, fsyncs", "bytes to the databases' disk",
+                  *("%s µs" % role for role in CPU)), rows), rows
 
 
 def store(bench):
@@ -461,7 +487,7 @@ def reads(bench):
         for name, told in rounds.items()]), rounds
 
 
-PARTS = (latency, throughput, rate, protocols, participants, store, layouts, dedup, replay, memory, kills, leaders, reads)
+PARTS = (latency, throughput, rate, protocols, participants, costs, store, layouts, dedup, replay, memory, kills, leaders, reads)
 
 
 # ---- the whole ----

@@ -1,6 +1,8 @@
 """What is measured: a real Kafka, and worlds in it, each with a prefix, processes and a folder of its own."""
 import contextlib
 import datetime
+import glob
+import http.client
 import json
 import os
 import re
@@ -109,6 +111,19 @@ class Process:
                     state += int(word[1]) * 1024 if size >= ARENA_KB else 0
         return resident, state
 
+    def commits(self):
+        """Local transactions committed so far, each with an fsync."""
+        connection = http.client.HTTPConnection("127.0.0.1", int(self.said("admin listens")[-1]["port"]), timeout=10)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return sum(int(value) for value in re.findall(r"^assent_store_commit_duration_seconds_count\S* (\d+)", text, re.M))
+
+    def written(self):
+        """Bytes it gave to its disk so far."""
+        with open("/proc/%d/io" % self.pid, encoding="ascii") as file:
+            return int(re.search(r"^write_bytes: (\d+)", file.read(), re.M).group(1))
+
     def settle(self):
         """Waits until it has nothing more to do."""
         def idle():
@@ -143,6 +158,25 @@ class Kafka:
     def topics(self, prefix):
         names = os.listdir(os.path.join(self.folder, "data-1"))
         return sorted({name.rsplit("-", 1)[0] for name in names if re.match(re.escape(prefix) + r"\..*-\d+$", name)})
+
+    def held(self, prefix):
+        """(records, bytes in the logs) of a prefix's topics."""
+        topics, records = self.topics(prefix), 0
+        body = struct.pack(">ii", -1, len(topics))
+        for topic in topics:
+            body += cluster.words(topic) + struct.pack(">i", LANES)
+            body += b"".join(struct.pack(">iq", lane, -1) for lane in range(LANES))  # -1: the end
+        answer = cluster.ask(self.server, 2, 1, body)
+        for _ in range(answer.take("i")):
+            answer.text()
+            for _ in range(answer.take("i")):
+                _, error, _, offset = (answer.take(code) for code in "ihqq")
+                if error:
+                    raise Broken("ends of %s: error %d" % (prefix, error))
+                records += offset
+        logs = (glob.glob(os.path.join(self.folder, "data-1", "%s-%d" % (topic, lane), "*.log"))
+                for topic in topics for lane in range(LANES))
+        return records, sum(os.path.getsize(path) for paths in logs for path in paths)
 
     def delete(self, prefix):
         """What was measured is not needed any more, and would fill the disk."""
