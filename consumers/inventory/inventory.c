@@ -23,6 +23,11 @@ static const char schema[] =
 static const char seeds[] = "INSERT INTO stock VALUES('lamp', 20, 20, 0, 1), ('desk', 2, 2, 0, 1),"
                             " ('bolt', 1000000000000, 1000000000000, 0, 1) ON CONFLICT DO NOTHING;";
 
+static const char load_seeds[] = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 999)"
+                                 " INSERT INTO stock SELECT format('load-%03d', i), 1000000000, 1000000000, 0, 1 FROM n"
+                                 " WHERE true ON CONFLICT DO NOTHING;";
+_Static_assert(SERVICE_LOAD_ACCOUNTS == 1000, "as many items as accounts, with bolt for the first");
+
 /* DEDUCT and RELEASE take all lines of the branch at once; a SKU that stands on two lines is
  * summed. */
 #define OF_BRANCH                                                                                                      \
@@ -48,6 +53,8 @@ enum assent_err inventory_setup(void *app, struct assent_tx *tx)
 
         if (err == ASSENT_OK && inventory->seed)
                 err = service_schema(tx, seeds);
+        if (err == ASSENT_OK && inventory->seed_load)
+                err = service_schema(tx, load_seeds);
         if (err == ASSENT_OK)
                 err = service_prepare(tx, texts, inventory->sql, INVENTORY_SQL_COUNT);
         return err;

@@ -20,7 +20,8 @@ enum inventory_sql {
 };
 
 struct inventory {
-        bool seed;
+        bool seed;      /* the sample data */
+        bool seed_load; /* and what assent-load --items orders */
         sqlite3_stmt *sql[INVENTORY_SQL_COUNT];
 };
 

@@ -6,14 +6,14 @@
 static enum assent_err configured(void *app, const struct assent_config *config)
 {
         struct inventory *inventory = app;
-        inventory->seed = service_seed_wanted(config);
+        inventory->seed = inventory->seed_load = service_seed_wanted(config);
         return ASSENT_OK;
 }
 
 int main(int argc, char **argv)
 {
         static const struct assent_flag flags[] = {
-            {"seed", NULL, "app.seed", "make the stock: 20 of lamp, 2 of desk, plenty of bolt"},
+            {"seed", NULL, "app.seed", "make the stock: 20 of lamp, 2 of desk, plenty of bolt and of load-001 to load-999"},
             {NULL, NULL, NULL, NULL},
         };
         struct inventory inventory = {0};

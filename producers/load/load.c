@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 /* What is not answered this long after its deadline is counted as unknown. */
@@ -15,13 +14,6 @@
 /* A turn waits for whole milliseconds; what is left until the next arrival is slept in naps. */
 #define NAP_US 200
 
-static int64_t now_us(void)
-{
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 bool load_open(struct load *load, const struct settings *settings)
 {
         *load = (struct load){.settings = settings};
@@ -31,6 +23,7 @@ bool load_open(struct load *load, const struct settings *settings)
 void load_close(struct load *load)
 {
         raw_close(&load->raw);
+        order_close(&load->order);
         workload_close(&load->workload);
         results_close(&load->results);
         if (load->slots.slots)
@@ -41,6 +34,30 @@ void load_stop(struct load *load)
 {
         load->stopped = 1;
         raw_stop(&load->raw);
+}
+
+/* ---- the way in ---- */
+
+static enum assent_err way_open(struct load *load, const struct assent_config *config)
+{
+        return load->settings->url ? order_open(&load->order, load) : raw_open(&load->raw, config, load);
+}
+
+static enum assent_err way_send(struct load *load)
+{
+        return load->settings->url ? order_send(&load->order, load->draft) : raw_send(&load->raw, load->draft);
+}
+
+static enum assent_err way_step(struct load *load, int timeout_ms)
+{
+        return load->settings->url ? order_step(&load->order, timeout_ms) : raw_step(&load->raw, timeout_ms);
+}
+
+const char *load_errmsg(const struct load *load, enum assent_err err)
+{
+        if (load->settings->url)
+                return *load->order.errmsg ? load->order.errmsg : assent_err_text(err);
+        return raw_errmsg(&load->raw, err);
 }
 
 static struct tally *tally_of(struct load *load, bool measured)
@@ -105,6 +122,26 @@ void load_ended(struct load *load, const struct assent_uuid *txn_id, bool commit
         drop(load, slot, committed ? ENDED_COMMITTED : ENDED_ABORTED, now_us());
 }
 
+void load_lost(struct load *load, const struct assent_uuid *txn_id, struct assent_bytes why)
+{
+        struct slot *slot = slots_find(&load->slots, txn_id);
+
+        keep_reason(load->results.first_rejection, why);
+        if (slot)
+                drop(load, slot, ENDED_UNKNOWN, now_us());
+}
+
+void load_copy_answered(struct load *load)
+{
+        load->unheld--;
+        assert(load->unheld >= 0);
+}
+
+void load_absorbed(struct load *load, bool measured)
+{
+        tally_of(load, measured)->absorbed++;
+}
+
 /* --- what is begun ------------------------------------------------------------------------------------------------ */
 
 /* When the next transaction is to begin; INT64_MAX: when one has ended. */
@@ -145,7 +182,7 @@ static enum assent_err begin_one(struct load *load, int64_t now, int64_t due)
 
         if (!load->draft)
                 load->draft = workload_draw(&load->workload);
-        const enum assent_err err = raw_send(&load->raw, load->draft);
+        const enum assent_err err = way_send(load);
         if (err != ASSENT_OK)
                 return err;
         struct slot *slot = slots_put(&load->slots, &load->draft->begin.txn_id);
@@ -157,7 +194,11 @@ static enum assent_err begin_one(struct load *load, int64_t now, int64_t due)
         results_begun(results, now - due);
         if (load->settings->rate > 0)
                 arrivals_pass(&load->arrivals);
-        load->repeat = load->draft->twice;
+        if (load->settings->url && load->draft->twice) { /* order_send has sent, or will send, both */
+                load->unheld++;
+                tally_of(load, results->measuring)->twice++;
+        }
+        load->repeat = load->draft->twice && !load->settings->url;
         if (!load->repeat)
                 load->draft = NULL;
         return ASSENT_OK;
@@ -279,7 +320,7 @@ static void end(struct load *load)
 
 enum assent_err load_run(struct load *load, const struct assent_config *config)
 {
-        enum assent_err err = raw_open(&load->raw, config, load);
+        enum assent_err err = way_open(load, config);
         struct second second;
 
         if (err != ASSENT_OK)
@@ -292,7 +333,7 @@ enum assent_err load_run(struct load *load, const struct assent_config *config)
         while (err == ASSENT_OK && !load->stopped && !finished(load)) {
                 err = begin_due(load);
                 if (err == ASSENT_OK)
-                        err = raw_step(&load->raw, load->draft ? 1 : wait_ms(load));
+                        err = way_step(load, load->draft ? 1 : wait_ms(load));
                 const int64_t now = now_us();
                 while (results_tick(&load->results, now, load->slots.used, &second))
                         progress(load, &second, now);

@@ -10,8 +10,9 @@
 #include "assertion.h"
 #include "load.h"
 #include "plot.h"
+#include "readback.h"
 
-#define AUDIT_WAIT_MS 30000
+#define AUDIT_WAIT_MS 30000 /* and for what is read back to settle */
 
 enum { EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_UNKNOWN = 4, EXIT_NO_BROKER = 5, EXIT_REJECTED = 6 };
 
@@ -26,17 +27,22 @@ static const char description[] =
     "beside\n"
     "it for what --abort-ratio asks for.\n"
     "\n"
+    "With --mode order it places orders as the order service's clients do: each with an Idempotency-Key of its own, sent\n"
+    "again with it after a lost connection, 202, 409, 429 and 5xx, as Retry-After says. In the end it reads every order\n"
+    "back, conditionally until it is settled: it must be there, be what was sent and answered, and no version goes back.\n"
+    "\n"
     "Examples:\n"
     "  assent-load -n 10000 --in-flight 256\n"
     "  assent-load -n 3000 --abort-ratio 0.05 --duplicate-ratio 0.05 --payment payment.db --inventory inventory.db\n"
     "  assent-load --rate 500 --arrivals poisson --warm-up 5s --duration 1m --assert 'p99<50ms' --save 500.json\n"
+    "  assent-load --mode order --url http://127.0.0.1:8080 -n 5000 --abort-ratio 0.05 --duplicate-ratio 0.05\n"
     "  assent-load plot 500.json 1000.json -o latency.svg\n"
     "\n"
     "CONDITION is METRIC, one of < <= > >= ==, and a number with its unit: 'p99.9 <= 1s', 'tx_per_s>400', "
     "'aborted==0';\n"
     "the metrics are the numbers of --json.\n"
     "Exit status: 0 every outcome known and right, 1 a violation, a broken --assert or a failure, 2 usage, 4 outcomes\n"
-    "unknown, 5 no broker, 6 begins rejected.";
+    "unknown, 5 no broker or order service, 6 begins or orders rejected.";
 
 struct program {
         struct settings settings;
@@ -45,6 +51,8 @@ struct program {
         struct load load;
         struct audit_report audit;
         bool audited; /* the report is there */
+        struct read_back read;
+        bool read_back; /* and this one */
         double metrics[METRICS];
 };
 
@@ -98,7 +106,8 @@ static bool check_assertions(const struct program *program, char errmsg[512])
         for (size_t i = 0; i < program->assertions_count; i++) {
                 const struct assertion *assertion = &program->assertions[i];
                 const struct metric_kind *kind = &metric_kinds[assertion->metric];
-                if ((kind->needs == NEEDS_AUDIT && !program->settings.audited) ||
+                const bool audited = program->settings.audited || (program->settings.url && !program->settings.no_audit);
+                if ((kind->needs == NEEDS_AUDIT && !audited) ||
                     (kind->needs == NEEDS_RATE && program->settings.rate == 0)) {
                         snprintf(errmsg, 512, "--assert '%.60s': %s is known only %s", assertion->text, kind->name,
                                  kind->needs == NEEDS_AUDIT
@@ -151,6 +160,47 @@ static json_t *assertions_json(const struct program *program)
         return list;
 }
 
+/* What all accounts began with is what they have. */
+static json_t *money_json(const struct program *program)
+{
+        const struct audit_database *payment = &program->audit.databases[AUDIT_PAYMENT];
+
+        return program->audited && payment->audited ? json_boolean(payment->opening == payment->now) : json_null();
+}
+
+static json_t *orders_json(const struct program *program)
+{
+        const struct order *order = &program->load.order;
+        const struct read_back *read = &program->read;
+        json_t *faults = json_array();
+
+        for (uint64_t i = 0; i < order->faults.count && i < ORDER_FAULTS_SHOWN_MAX; i++)
+                json_array_append_new(faults, json_string(order->faults.shown[i]));
+        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "retries", (json_int_t)order->retries, "replays",
+                         (json_int_t)order->replays, "read_back", (json_int_t)read->orders, "not_modified",
+                         (json_int_t)read->not_modified, "late", (json_int_t)read->late, "late_committed",
+                         (json_int_t)read->late_committed, "unsettled", (json_int_t)read->unsettled, "violations",
+                         (json_int_t)order->faults.count, "faults", faults);
+}
+
+static void print_orders(const struct program *program, FILE *out)
+{
+        const struct order *order = &program->load.order;
+        const struct read_back *read = &program->read;
+
+        fprintf(out, "  run id %s: %" PRIu64 " requests were sent again, %" PRIu64 " answers were replays\n",
+                program->settings.run_id, order->retries, order->replays);
+        if (program->read_back)
+                fprintf(out,
+                        "  read back: %" PRIu64 " orders, %" PRIu64 " times not modified, %" PRIu64 " settled late, %" PRIu64
+                        " not settled; %" PRIu64 " violations\n",
+                        read->orders, read->not_modified, read->late, read->unsettled, order->faults.count);
+        if (read->unsettled && *read->unread_why)
+                fprintf(out, "  the last that was not read: %s\n", read->unread_why);
+        for (uint64_t i = 0; i < order->faults.count && i < ORDER_FAULTS_SHOWN_MAX; i++)
+                fprintf(out, "  violation: %s\n", order->faults.shown[i]);
+}
+
 static bool close_output(const char *flag, FILE *file)
 {
         const bool failed = !file || ferror(file) != 0;
@@ -167,6 +217,9 @@ static bool write_json(const struct program *program, const struct assent_config
         json_t *object = results_json(results, program->metrics);
         bool written = true;
 
+        json_object_set_new(object, "money_conserved", money_json(program));
+        if (program->settings.url)
+                json_object_set_new(object, "orders", orders_json(program));
         json_object_set_new(object, "settings", settings_json(&program->settings, config));
         json_object_set_new(object, "assertions", assertions_json(program));
         if (program->settings.json) {
@@ -216,16 +269,46 @@ static size_t broken_assertions(const struct program *program)
         return broken;
 }
 
+/* The orders whose end nobody knows. */
+static uint64_t orders_in_doubt(const struct program *program)
+{
+        const struct results *results = &program->load.results;
+        const uint64_t unknown = results->measured.ended[ENDED_UNKNOWN] + results->warm_up.ended[ENDED_UNKNOWN];
+
+        return unknown > program->read.late ? unknown - program->read.late : 0;
+}
+
+static void judge(struct program *program)
+{
+        const struct settings *settings = &program->settings;
+        double *metrics = program->metrics;
+
+        program->read_back = settings->url && !settings->no_audit;
+        if (program->read_back)
+                read_back(&program->load.order, AUDIT_WAIT_MS, &program->load.stopped, &program->read);
+        program->audited = settings->audited && audit_wait(&settings->databases, AUDIT_WAIT_MS, &program->audit);
+        results_metrics(&program->load.results, settings, program->audited ? &program->audit : NULL, metrics);
+        if (!program->read_back)
+                return;
+        if (!settings->audited) {
+                metrics[METRIC_IN_DOUBT] = (double)orders_in_doubt(program);
+                metrics[METRIC_VIOLATIONS] = 0;
+        }
+        metrics[METRIC_VIOLATIONS] += (double)program->load.order.faults.count;
+}
+
 static int report(struct program *program, const struct assent_config *config)
 {
         const struct settings *settings = &program->settings;
         const struct tally *measured = &program->load.results.measured, *warm_up = &program->load.results.warm_up;
 
-        program->audited = settings->audited && audit_wait(&settings->databases, AUDIT_WAIT_MS, &program->audit);
+        judge(program);
         bool failed = settings->audited && !program->audited;
-        results_metrics(&program->load.results, settings, program->audited ? &program->audit : NULL, program->metrics);
         if (!settings->json)
                 results_print(&program->load.results, settings, program->metrics);
+        if (settings->url && (!settings->json || program->load.order.faults.count))
+                print_orders(program, settings->json ? stderr : stdout);
+        failed |= program->load.order.faults.count > 0;
         failed |= !write_json(program, config);
         failed |= !write_csv(program);
         if (program->audited)
@@ -237,7 +320,7 @@ static int report(struct program *program, const struct assent_config *config)
         failed |= fflush(stdout) != 0;
         if (failed)
                 return EXIT_WRONG;
-        if (measured->ended[ENDED_UNKNOWN] || warm_up->ended[ENDED_UNKNOWN])
+        if (orders_in_doubt(program) || program->read.unsettled)
                 return EXIT_UNKNOWN;
         return measured->ended[ENDED_REJECTED] || warm_up->ended[ENDED_REJECTED] ? EXIT_REJECTED : 0;
 }
@@ -250,12 +333,20 @@ static int run(struct program *program, const struct assent_config *config)
                 fprintf(stderr, "assent-load: %s\n", assent_err_text(ASSENT_E_MEMORY));
                 return EXIT_WRONG;
         }
+        if (program->settings.url && !program->settings.quiet)
+                fprintf(stderr, "assent-load: run id %s\n", program->settings.run_id);
         running = &program->load;
         const enum assent_err err = load_run(&program->load, config);
+        if (err == ASSENT_OK) {
+                program->load.stopped = 0; /* from now on it is the reading back that is stopped */
+                const int status = report(program, config);
+                running = NULL;
+                return status;
+        }
         running = NULL;
-        if (err == ASSENT_OK)
-                return report(program, config);
-        fprintf(stderr, "assent-load: %s\n", raw_errmsg(&program->load.raw, err));
+        fprintf(stderr, "assent-load: %s\n", load_errmsg(&program->load, err));
+        if (program->settings.url)
+                return err == ASSENT_E_BROKER ? EXIT_NO_BROKER : err == ASSENT_E_ARGUMENT ? EXIT_USAGE : EXIT_WRONG;
         if (err == ASSENT_E_LIMIT) /* the same for all that would be begun */
                 fputs("assent-load: lower --payload-size or --participants\n", stderr);
         return err == ASSENT_E_BROKER ? EXIT_NO_BROKER : err == ASSENT_E_LIMIT ? EXIT_USAGE : EXIT_WRONG;

@@ -6,13 +6,21 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define COUNT_DEFAULT     1000
 #define IN_FLIGHT_DEFAULT 64
+#define ORDERS_DEFAULT    1000 /* in flight, on a schedule */
 #define SERVICES_DEFAULT  "payment,inventory"
+#define SERVICES_OF_ORDER "order,payment,inventory" /* what the order service asks */
 
 const struct assent_flag settings_flags[] = {
+    {"mode", "MODE", "app.mode", "raw: begin transactions over Kafka; order: POST /v1/orders to --url (default raw)"},
+    {"url", "URL", "app.url", "mode order: where the order service listens, as http://127.0.0.1:8080"},
+    {"token-file", "FILE", "app.token_file", "mode order: a file of one line, the token to bring there"},
+    {"run-id", "TEXT", "app.run_id",
+     "mode order: begins the Idempotency-Key of each order; the same again asks for the same orders (default a new one)"},
     {"count", "N", "app.count",
      "transactions to measure, also -n: 1 to 10000000 (default 1000, or no limit with --duration)"},
     {"duration", "TIME", "app.duration",
@@ -20,7 +28,8 @@ const struct assent_flag settings_flags[] = {
     {"warm-up", "N|TIME", "app.warm_up",
      "so many transactions before, or those of so long, are begun and left out of all figures (default 0)"},
     {"in-flight", "N", "app.in_flight",
-     "transactions kept in flight, 1 to 100000 (default 64); with --rate: the most there may be (default 100000)"},
+     "transactions kept in flight, 1 to 100000 (default 64); with --rate: the most there may be (default 100000); orders: "
+     "to 10000, with --rate 1000"},
     {"rate", "R", "app.rate",
      "open model: begin R a second, 0.01 to 1000000, whatever comes back; latencies count from the scheduled begin"},
     {"arrivals", "HOW", "app.arrivals", "with --rate: constant or poisson (default constant)"},
@@ -31,17 +40,23 @@ const struct assent_flag settings_flags[] = {
      "branches of a transaction, 1 to 64, dealt to the services in turn (default one each); a LIST means --services"},
     {"accounts", "N", "app.accounts",
      "accounts that pay, 1 to 1000; also the keys for services of yours (default 1000)"},
-    {"skew", "S", "app.skew", "Zipf exponent of the choice of accounts: 0, all alike, to 5 (default 0)"},
+    {"items", "N", "app.items", "mode order: items that are bought, 1 to 1000 (default 1)"},
+    {"skew", "S", "app.skew", "Zipf exponent of the choice of accounts, and of items: 0, all alike, to 5 (default 0)"},
     {"payload-size", "BYTES", "app.payload_size",
-     "pads the payload of each branch with blanks, up to 1048576 (default 0: as it is, about 100)"},
-    {"abort-ratio", "R", "app.abort_ratio", "share that the first participant refuses, 0 to 1 (default 0)"},
-    {"duplicate-ratio", "R", "app.duplicate_ratio", "share whose begin is sent twice, 0 to 1 (default 0)"},
-    {"timeout", "TIME", "app.timeout", "for all votes of a transaction to arrive: 500ms, 10s, 2m (default 10s)"},
+     "pads the payload of each branch with blanks, up to 1048576 (default 0: as it is, about 100); mode order: the body of "
+     "each POST, up to 65536"},
+    {"abort-ratio", "R", "app.abort_ratio",
+     "share that the first participant refuses, 0 to 1 (default 0); mode order: that is out of stock or of money"},
+    {"duplicate-ratio", "R", "app.duplicate_ratio",
+     "share whose begin is sent twice, 0 to 1 (default 0); mode order: at once, or when it is answered"},
+    {"timeout", "TIME", "app.timeout",
+     "for all votes of a transaction to arrive: 500ms, 10s, 2m (default 10s); mode order: for a result, retries included "
+     "(default 1m)"},
     {"seed", "N", "app.seed", "of all that is drawn (default 1)"},
     {"order", "DB", "app.order", "database of the order service, audited at the end"},
     {"payment", "DB", "app.payment", "database of the payment service, audited at the end"},
     {"inventory", "DB", "app.inventory", "database of the inventory service, audited at the end"},
-    {"no-audit", NULL, "app.no_audit", "no audit, though databases are configured"},
+    {"no-audit", NULL, "app.no_audit", "no audit, though databases are configured; mode order: no reading back either"},
     {"assert", "CONDITION", "app.assert", "'p99<50ms': exit status 1 if it does not hold; may be repeated"},
     {"json", NULL, "app.json", "one JSON object on stdout, and nothing else there"},
     {"csv", "FILE", "app.csv", "write a line for each second"},
@@ -145,8 +160,88 @@ static bool read_schedule(struct settings *settings, const struct assent_config 
         if (arrivals && settings->rate == 0)
                 return wrong(settings, config, "app.arrivals",
                              "needs --rate R: without a rate the next begins when one has ended");
-        return read_integer(settings, config, "app.in_flight", settings->rate > 0 ? IN_FLIGHT_MAX : IN_FLIGHT_DEFAULT,
-                            1, IN_FLIGHT_MAX, &settings->in_flight);
+        const int64_t most = settings->url ? ORDERS_MAX : IN_FLIGHT_MAX;
+        const int64_t scheduled = settings->url ? ORDERS_DEFAULT : IN_FLIGHT_MAX;
+        return read_integer(settings, config, "app.in_flight", settings->rate > 0 ? scheduled : IN_FLIGHT_DEFAULT, 1, most,
+                            &settings->in_flight);
+}
+
+/* What one of the two modes does not know is not silently left out. */
+static bool check_mode(struct settings *settings, const struct assent_config *config)
+{
+        static const char *const of_raw[] = {"app.services", "app.participants", "app.protocol"};
+        static const char *const of_order[] = {"app.token_file", "app.run_id", "app.items"};
+        const char *const *foreign = settings->url ? of_raw : of_order;
+        const size_t count = settings->url ? sizeof of_raw / sizeof *of_raw : sizeof of_order / sizeof *of_order;
+
+        for (size_t i = 0; i < count; i++)
+                if (assent_config_get(config, foreign[i]))
+                        return wrong(settings, config, foreign[i], "is for --mode %s",
+                                     settings->url ? "raw: here the order service chooses it" : "order");
+        return true;
+}
+
+static bool read_mode(struct settings *settings, const struct assent_config *config)
+{
+        const char *mode = assent_config_get(config, "app.mode"), *url = assent_config_get(config, "app.url");
+        const bool order = mode && strcmp(mode, "order") == 0;
+        const char *host = url && strncmp(url, "https://", 8) == 0 ? url + 8 : url + 7;
+
+        if (mode && !order && strcmp(mode, "raw") != 0)
+                return wrong(settings, config, "app.mode", "is neither raw nor order");
+        if (order && !url)
+                return wrong(settings, config, "app.url", "is missing: --mode order needs it, as --url http://127.0.0.1:8080");
+        if (url && !order)
+                return wrong(settings, config, "app.url", "needs --mode order");
+        settings->url = url;
+        if (url && ((strncmp(url, "http://", 7) != 0 && host != url + 8) || !*host || *host == '/' || strpbrk(url, "?#@ ") ||
+                    strlen(url) > ORDER_URL_SIZE_MAX))
+                return wrong(settings, config, "app.url", "is no http://HOST:PORT of at most %d characters",
+                             ORDER_URL_SIZE_MAX);
+        return check_mode(settings, config);
+}
+
+static bool read_run_id(struct settings *settings, const struct assent_config *config)
+{
+        static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
+        const char *text = assent_config_get(config, "app.run_id");
+        struct assent_uuid id;
+
+        if (!text) {
+                assent_txn_id_new(&id);
+                assent_uuid_format(&id, settings->run_id);
+                return true;
+        }
+        const size_t size = strlen(text);
+        if (size < 1 || size > RUN_ID_SIZE_MAX || strspn(text, plain) < size)
+                return wrong(settings, config, "app.run_id", "is no text of 1 to %d letters, digits and - . _",
+                             RUN_ID_SIZE_MAX);
+        memcpy(settings->run_id, text, size + 1);
+        return true;
+}
+
+static bool read_token(struct settings *settings, const struct assent_config *config)
+{
+        const char *path = assent_config_get(config, "app.token_file"), *why = NULL;
+        char line[TOKEN_SIZE_MAX + 3] = "";
+        struct stat status;
+        FILE *file = path ? fopen(path, "re") : NULL;
+
+        if (!path)
+                return true;
+        if (!file || fstat(fileno(file), &status) != 0)
+                why = strerror(errno);
+        else if (status.st_mode & (S_IRWXG | S_IRWXO))
+                why = "others than its owner can read it; chmod 600 it";
+        else if (!fgets(line, sizeof line, file) || strcspn(line, "\r\n") < 1 || strcspn(line, "\r\n") > TOKEN_SIZE_MAX)
+                why = "it must begin with a line of 1 to 255 bytes";
+        if (file)
+                fclose(file);
+        line[strcspn(line, "\r\n")] = '\0';
+        if (why)
+                return wrong(settings, config, "app.token_file", "cannot be used: %s", why);
+        memcpy(settings->token, line, strlen(line) + 1);
+        return true;
 }
 
 static bool read_protocol(struct settings *settings, const struct assent_config *config)
@@ -188,7 +283,7 @@ static bool read_services(struct settings *settings, const struct assent_config 
 {
         const char *list = assent_config_get(config, key);
 
-        for (const char *next = list ? list : SERVICES_DEFAULT;;) {
+        for (const char *next = list ? list : settings->url ? SERVICES_OF_ORDER : SERVICES_DEFAULT;;) {
                 const size_t size = strcspn(next, ",");
                 struct load_service *service = &settings->services[settings->services_count];
                 if (settings->services_count == ASSENT_BRANCHES_MAX)
@@ -278,17 +373,20 @@ bool settings_read(const struct assent_config *config, const char *const *others
                                       .no_audit = is_true(config, "app.no_audit"),
                                       .csv = assent_config_get(config, "app.csv"),
                                       .save = assent_config_get(config, "app.save")};
-        return read_time(settings, config, "app.duration", 0, &settings->duration_ms) &&
+        return read_mode(settings, config) && read_run_id(settings, config) && read_token(settings, config) &&
+               read_time(settings, config, "app.duration", 0, &settings->duration_ms) &&
                read_integer(settings, config, "app.count", settings->duration_ms ? 0 : COUNT_DEFAULT, 1, COUNT_MAX,
                             &settings->count) &&
                read_warm_up(settings, config) && read_schedule(settings, config) && read_protocol(settings, config) &&
                read_branches(settings, config) &&
                read_integer(settings, config, "app.accounts", ACCOUNTS_MAX, 1, ACCOUNTS_MAX, &settings->accounts) &&
+               read_integer(settings, config, "app.items", 1, 1, ITEMS_MAX, &settings->items) &&
                read_real(settings, config, "app.skew", 0, SKEW_MAX, &settings->skew) &&
-               read_integer(settings, config, "app.payload_size", 0, 0, PAYLOAD_SIZE_MAX, &settings->payload_size) &&
+               read_integer(settings, config, "app.payload_size", 0, 0, settings->url ? ORDER_SIZE_MAX : PAYLOAD_SIZE_MAX,
+                            &settings->payload_size) &&
                read_real(settings, config, "app.abort_ratio", 0, 1, &settings->abort_ratio) &&
                read_real(settings, config, "app.duplicate_ratio", 0, 1, &settings->duplicate_ratio) &&
-               read_time(settings, config, "app.timeout", 10000, &settings->timeout_ms) &&
+               read_time(settings, config, "app.timeout", settings->url ? 60000 : 10000, &settings->timeout_ms) &&
                read_integer(settings, config, "app.seed", 1, 0, INT64_MAX, &settings->seed) &&
                read_databases(settings, config, others, others_count);
 }
@@ -311,7 +409,8 @@ json_t *settings_json(const struct settings *settings, const struct assent_confi
                 json_array_append_new(services,
                                       json_sprintf("%s:%s", settings->services[i].name, settings->services[i].kind));
         json_t *object =
-            json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:f, s:f, s:I, s:I, s:I}", "mode", "raw", "prefix",
+            json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:f, s:f, s:I, s:I, s:I}", "mode",
+                      settings->url ? "order" : "raw", "prefix",
                       assent_config_get(config, "assent.prefix"), "protocol", protocol_names[settings->protocol],
                       "services", services, "participants", settings->participants, "accounts", settings->accounts,
                       "skew", settings->skew, "payload_size", settings->payload_size, "abort_ratio",
@@ -321,6 +420,11 @@ json_t *settings_json(const struct settings *settings, const struct assent_confi
         json_object_set_new(object, "rate", number_or_null(settings->rate > 0, settings->rate));
         json_object_set_new(object, "arrivals",
                             settings->rate > 0 ? json_string(settings->poisson ? "poisson" : "constant") : json_null());
+        if (settings->url) {
+                json_object_set_new(object, "url", json_string(settings->url));
+                json_object_set_new(object, "items", json_integer(settings->items));
+                json_object_set_new(object, "run_id", json_string(settings->run_id));
+        }
         json_object_set_new(object, "begins", whole_or_null(settings->count));
         json_object_set_new(object, "duration_ms", whole_or_null(settings->duration_ms));
         json_object_set_new(object, "warm_up_begins", whole_or_null(settings->warm_up_count));

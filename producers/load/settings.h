@@ -10,8 +10,14 @@
 
 #define COUNT_MAX        10000000
 #define IN_FLIGHT_MAX    100000
+#define ORDERS_MAX       10000 /* in flight; each request has a connection */
 #define ACCOUNTS_MAX     1000 /* what the payment service seeds */
+#define ITEMS_MAX        1000 /* what the inventory service seeds */
 #define PAYLOAD_SIZE_MAX 1048576
+#define ORDER_SIZE_MAX   65536 /* what the order service reads */
+#define ORDER_URL_SIZE_MAX 256
+#define RUN_ID_SIZE_MAX  64
+#define TOKEN_SIZE_MAX   255
 #define RATE_MIN         0.01
 #define RATE_MAX         1e6
 #define SKEW_MAX         5
@@ -30,13 +36,15 @@ struct settings {
         int64_t warm_up_count, warm_up_ms; /* one of them at most */
         double rate;                       /* 0: a closed loop */
         bool poisson;
-        int64_t in_flight, accounts, seed, timeout_ms, payload_size, participants;
+        int64_t in_flight, accounts, items, seed, timeout_ms, payload_size, participants;
         double skew, abort_ratio, duplicate_ratio;
         enum load_protocol protocol;
         struct load_service services[ASSENT_BRANCHES_MAX];
         size_t services_count;
         struct audit_options databases;
         bool audited, no_audit, json, quiet;
+        const char *url; /* of the order service; NULL: raw */
+        char run_id[RUN_ID_SIZE_MAX + 1], token[TOKEN_SIZE_MAX + 1]; /* with a URL; "": no token */
         const char *csv, *save; /* files, or NULL */
         char errmsg[512];
 };

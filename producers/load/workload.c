@@ -1,6 +1,7 @@
 #include "workload.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,24 +9,33 @@
 #include "random.h"
 
 #define PAYLOAD_PLAIN_MAX 256 /* not padded */
+#define CENTS_BEYOND      INT64_C(1000000000000) /* more than any account has */
+
+/* Of `count`, by the Zipf law; each with those before it. */
+static double *shares(int64_t count, double skew)
+{
+        double sum = 0, *shares = malloc((size_t)count * sizeof *shares);
+
+        for (int64_t i = 0; shares && i < count; i++)
+                shares[i] = sum += pow((double)i + 1, -skew);
+        for (int64_t i = 0; shares && i < count; i++)
+                shares[i] /= sum;
+        return shares;
+}
 
 bool workload_open(struct workload *workload, const struct settings *settings)
 {
         const size_t padded = (size_t)settings->payload_size + 1;
-        double sum = 0;
 
         *workload = (struct workload){.settings = settings,
                                       .random = (uint64_t)settings->seed,
                                       .room = padded > PAYLOAD_PLAIN_MAX ? padded : PAYLOAD_PLAIN_MAX,
                                       .draft.begin = ASSENT_BEGIN_INIT};
         workload->payloads = malloc((size_t)settings->participants * workload->room);
-        workload->reach = malloc((size_t)settings->accounts * sizeof *workload->reach);
-        if (!workload->payloads || !workload->reach)
+        workload->accounts = shares(settings->accounts, settings->skew);
+        workload->items = shares(settings->items, settings->skew);
+        if (!workload->payloads || !workload->accounts || !workload->items)
                 return false;
-        for (int64_t i = 0; i < settings->accounts; i++)
-                workload->reach[i] = sum += pow((double)i + 1, -settings->skew);
-        for (int64_t i = 0; i < settings->accounts; i++)
-                workload->reach[i] /= sum;
         workload->draft.begin.timeout_ms = (uint32_t)settings->timeout_ms;
         workload->draft.begin.branches = workload->draft.branches;
         workload->draft.begin.branches_count = (size_t)settings->participants;
@@ -35,23 +45,39 @@ bool workload_open(struct workload *workload, const struct settings *settings)
 void workload_close(struct workload *workload)
 {
         free(workload->payloads);
-        free(workload->reach);
+        free(workload->accounts);
+        free(workload->items);
 }
 
-/* The first account is the most frequent one. */
-static int64_t draw_account(struct workload *workload)
+/* The first one is the most frequent one. */
+static int64_t draw_one(struct workload *workload, const double *shares, int64_t count)
 {
         const double share = random_share(&workload->random);
-        int64_t low = 0, high = workload->settings->accounts - 1;
+        int64_t low = 0, high = count - 1;
 
         while (low < high) {
                 const int64_t middle = (low + high) / 2;
-                if (workload->reach[middle] > share)
+                if (shares[middle] > share)
                         high = middle;
                 else
                         low = middle + 1;
         }
         return low;
+}
+
+static int64_t draw_account(struct workload *workload)
+{
+        return draw_one(workload, workload->accounts, workload->settings->accounts);
+}
+
+static size_t pad(const struct workload *workload, char *text, size_t size)
+{
+        const size_t padded = (size_t)workload->settings->payload_size;
+
+        if (size >= padded)
+                return size;
+        memset(text + size, ' ', padded - size);
+        return padded;
 }
 
 /* `refuse` asks the sample services for more than there is; any other must understand the word. */
@@ -83,11 +109,31 @@ static size_t payload_write(struct workload *workload, const struct load_service
                 break;
         }
         assert(size > 0 && (size_t)size < workload->room);
-        const size_t padded = (size_t)workload->settings->payload_size;
-        if ((size_t)size >= padded)
-                return (size_t)size;
-        memset(text + size, ' ', padded - (size_t)size);
-        return padded;
+        return pad(workload, text, (size_t)size);
+}
+
+/* One that cannot succeed wants more than there is: of a thing that was seeded in twos, or of money. */
+static void draw_order(struct workload *workload)
+{
+        struct draft *draft = &workload->draft;
+        const bool no_stock = draft->refuse && random_share(&workload->random) < 0.5;
+
+        draft->later = random_share(&workload->random) < 0.5;
+        const int64_t item = draw_one(workload, workload->items, workload->settings->items);
+        char sku[16] = "bolt"; /* the first, which has always been seeded */
+
+        if (item > 0)
+                snprintf(sku, sizeof sku, "load-%03d", (int)item);
+        draft->account = draw_account(workload);
+        draft->cents = draft->refuse && !no_stock ? CENTS_BEYOND : 1;
+        draft->number++;
+        draft->begin.txn_id = (struct assent_uuid){0};
+        memcpy(draft->begin.txn_id.bytes + 8, &draft->number, sizeof draft->number); /* unique in this run */
+        int size = snprintf(workload->payloads, workload->room,
+                            "{\"customer\":\"load-%03d\",\"items\":[{\"sku\":\"%s\",\"quantity\":%d}],\"total_cents\":%" PRId64
+                            "}", (int)draft->account, no_stock ? "desk" : sku, no_stock ? 1000000000 : 1, draft->cents);
+        assert(size > 0 && (size_t)size < workload->room);
+        draft->branches[0].payload = (struct assent_bytes){workload->payloads, pad(workload, workload->payloads, (size_t)size)};
 }
 
 static enum assent_protocol draw_protocol(struct workload *workload)
@@ -107,6 +153,10 @@ const struct draft *workload_draw(struct workload *workload)
 
         draft->refuse = random_share(&workload->random) < settings->abort_ratio;
         draft->twice = random_share(&workload->random) < settings->duplicate_ratio;
+        if (settings->url) {
+                draw_order(workload);
+                return draft;
+        }
         draft->begin.protocol = draw_protocol(workload);
         assent_txn_id_new(&draft->begin.txn_id);
         for (int64_t i = 0; i < settings->participants; i++) {

@@ -11,14 +11,19 @@ struct draft {
         struct assent_begin begin;
         struct assent_begin_branch branches[ASSENT_BRANCHES_MAX];
         bool refuse, twice;
+        /* Of an order: */
+        uint64_t number;        /* makes its Idempotency-Key */
+        int64_t account, cents; /* who pays how much */
+        bool later;             /* the second copy goes out only when the first is answered */
 };
 
 struct workload {
         const struct settings *settings;
         uint64_t random;
-        double *reach;  /* of account i: the share of draws that fall on it or on one before it */
-        size_t room;    /* bytes of one payload */
-        char *payloads; /* one a branch */
+        double *accounts; /* the share of draws that fall on account i or on one before it */
+        double *items;    /* … and on item i */
+        size_t room;      /* bytes of one payload */
+        char *payloads;   /* one a branch */
         struct draft draft;
 };
 

@@ -26,7 +26,7 @@ OWNED = {
     "sqlite3.h": ("framework/store/", "framework/http/", "consumers/", "producers/audit/", "tests/"),
     "jansson.h": ("framework/codec/", "framework/http/", "framework/observe/", "consumers/", "producers/", "tests/"),
     "microhttpd.h": ("framework/http/", "tests/"),
-    "curl/": ("framework/http/",),
+    "curl/": ("framework/http/", "producers/load/"),
     "hiredis/": ("consumers/cache/", "tests/"),
     "xxhash.h": ("framework/base/",),
     "openssl/": ("framework/base/",),

@@ -163,6 +163,112 @@ Test(load_settings, a_refusal_says_where_a_configured_value_stands)
                            settings.errmsg);
 }
 
+static void refuses_now(const char *assignment, const char *part)
+{
+        set(assignment);
+        cr_assert_not(settings_read(config, NULL, 0, &settings), "%s", assignment);
+        cr_assert_not_null(strstr(settings.errmsg, part), "%s: %s", assignment, settings.errmsg);
+}
+
+static void order_mode(void)
+{
+        set("app.mode=order");
+        set("app.url=http://127.0.0.1:8080");
+}
+
+Test(load_settings, orders_have_their_own_defaults_and_limits)
+{
+        char url[ORDER_URL_SIZE_MAX + 32] = "app.url=http://", run[RUN_ID_SIZE_MAX + 32] = "app.run_id=";
+        char first[RUN_ID_SIZE_MAX + 1];
+
+        order_mode();
+        takes("app.mode=order");
+        cr_assert_eq(settings.in_flight, 64);
+        cr_assert_eq(settings.timeout_ms, 60000);
+        cr_assert_eq(settings.services_count, 3);
+        snprintf(first, sizeof first, "%s", settings.run_id);
+        takes("app.mode=order");
+        cr_assert_str_neq(settings.run_id, first, "each run has its own");
+        refuses("app.in_flight=10001", "from 1 to 10000", "app.in_flight=10000");
+        refuses("app.payload_size=65537", "from 0 to 65536", "app.payload_size=65536");
+        refuses("app.items=0", "from 1 to 1000", "app.items=1");
+        refuses("app.items=1001", "from 1 to 1000", "app.items=1000");
+        refuses("app.run_id=a b", "no text of 1 to 64 letters", "app.run_id=a-._9");
+        memset(run + strlen(run), 'r', RUN_ID_SIZE_MAX);
+        takes(run);
+        cr_assert_eq(strlen(settings.run_id), RUN_ID_SIZE_MAX);
+        strncat(run, "r", 2);
+        refuses(run, "no text of 1 to 64", "app.run_id=x");
+        memset(url + strlen(url), 'h', ORDER_URL_SIZE_MAX - strlen("http://"));
+        takes(url);
+        strncat(url, "h", 2);
+        refuses(url, "at most 256 characters", "app.url=https://shop:8443/");
+}
+
+Test(load_settings, an_order_service_is_named_by_its_address)
+{
+        static const char *const bad[] = {"127.0.0.1:8080", "ftp://x", "http://", "https://", "http:///v1", "http://a@b",
+                                          "http://a?b"};
+        char assignment[64];
+
+        refuses_now("app.mode=http", "neither raw nor order");
+        refuses_now("app.mode=order", "--url is missing");
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+                snprintf(assignment, sizeof assignment, "app.url=%s", bad[i]);
+                refuses_now(assignment, "is no http://HOST:PORT");
+        }
+        takes("app.url=http://127.0.0.1:8080");
+        refuses_now("app.mode=raw", "needs --mode order");
+}
+
+Test(load_settings, what_is_of_the_other_mode_is_refused)
+{
+        refuses_now("app.run_id=x", "--run-id x is for --mode order");
+        order_mode();
+        takes("app.items=5");
+        refuses_now("app.protocol=3pc", "--protocol 3pc is for --mode raw");
+}
+
+Test(load_settings, participants_are_not_chosen_with_orders)
+{
+        order_mode();
+        refuses_now("app.participants=3", "is for --mode raw");
+}
+
+Test(load_settings, services_are_not_chosen_with_orders)
+{
+        order_mode();
+        refuses_now("app.services=payment", "is for --mode raw");
+}
+
+Test(load_settings, items_are_ordered)
+{
+        refuses_now("app.items=5", "--items 5 is for --mode order");
+}
+
+Test(load_settings, a_token_is_the_first_line_of_a_file_that_nobody_else_reads)
+{
+        char path[] = "/tmp/assent-token-XXXXXX", assignment[64], token[TOKEN_SIZE_MAX + 3];
+        const int file = mkstemp(path);
+
+        order_mode();
+        snprintf(assignment, sizeof assignment, "app.token_file=%s", path);
+        refuses_now(assignment, "a line of 1 to 255 bytes");
+        memset(token, 't', sizeof token);
+        token[TOKEN_SIZE_MAX] = '\n';
+        cr_assert_eq(pwrite(file, token, TOKEN_SIZE_MAX + 1, 0), TOKEN_SIZE_MAX + 1);
+        takes(assignment);
+        cr_assert_eq(strlen(settings.token), TOKEN_SIZE_MAX);
+        token[TOKEN_SIZE_MAX] = 't';
+        cr_assert_eq(pwrite(file, token, TOKEN_SIZE_MAX + 1, 0), TOKEN_SIZE_MAX + 1);
+        refuses_now(assignment, "a line of 1 to 255 bytes");
+        cr_assert_eq(fchmod(file, 0640), 0);
+        refuses_now(assignment, "chmod 600");
+        close(file);
+        unlink(path);
+        refuses_now(assignment, "No such file");
+}
+
 /* --- what is drawn ------------------------------------------------------------------------------------------------ */
 
 static struct workload workload;
@@ -263,4 +369,64 @@ Test(load_settings, a_mix_is_half_and_half)
                 three += workload_draw(&workload)->begin.protocol == ASSENT_3PC;
         workload_close(&workload);
         cr_assert_float_eq(three, 5000, 200);
+}
+
+/* Text of an order; the same for the same number and seed. */
+static void draw_body(char *text, size_t size)
+{
+        const struct draft *draft = workload_draw(&workload);
+
+        snprintf(text, size, "%d %d %d %" PRIu64 " %.*s", draft->refuse, draft->twice, draft->later, draft->number,
+                 (int)draft->branches[0].payload.size, (const char *)draft->branches[0].payload.data);
+}
+
+Test(load_settings, a_seed_gives_the_same_orders)
+{
+        static char drawn[300][512], again[512];
+
+        order_mode();
+        for (int run = 0; run < 2; run++) {
+                open_workload((const char *const[]){"app.abort_ratio=0.3", "app.duplicate_ratio=0.3", "app.items=7",
+                                                    "app.payload_size=300", NULL});
+                for (size_t i = 0; i < 300; i++) {
+                        draw_body(run ? again : drawn[i], sizeof again);
+                        if (run)
+                                cr_assert_str_eq(again, drawn[i]);
+                }
+                workload_close(&workload);
+        }
+}
+
+Test(load_settings, what_cannot_succeed_wants_too_much_money_or_too_many)
+{
+        size_t money = 0, stock = 0, later = 0;
+        int64_t items[3] = {0};
+
+        order_mode();
+        open_workload((const char *const[]){"app.abort_ratio=0.5", "app.items=3", "app.skew=1", NULL});
+        for (size_t i = 1; i <= 10000; i++) {
+                const struct draft *draft = workload_draw(&workload);
+                json_t *body = json_loadb(draft->branches[0].payload.data, draft->branches[0].payload.size, 0, NULL), *line;
+                cr_assert_not_null(body);
+                cr_assert_eq(draft->number, i);
+                line = json_array_get(json_object_get(body, "items"), 0);
+                const char *sku = json_string_value(json_object_get(line, "sku"));
+                const bool much = json_integer_value(json_object_get(body, "total_cents")) == CENTS_BEYOND;
+                const bool many = json_integer_value(json_object_get(line, "quantity")) > 1;
+                cr_assert_eq(draft->refuse, much || many);
+                cr_assert_eq(many, strcmp(sku, "desk") == 0);
+                cr_assert_eq(draft->cents, json_integer_value(json_object_get(body, "total_cents")));
+                money += much;
+                stock += many;
+                later += draft->later;
+                if (!many)
+                        items[strcmp(sku, "bolt") == 0 ? 0 : strtol(sku + strlen("load-"), NULL, 10)]++;
+                json_decref(body);
+        }
+        workload_close(&workload);
+        cr_assert_float_eq((double)money, 2500, 250);
+        cr_assert_float_eq((double)stock, 2500, 250);
+        cr_assert_float_eq((double)later, 5000, 300);
+        cr_assert_float_eq((double)items[0], 7500 * 6 / 11.0, 300); /* 1 : 1/2 : 1/3 */
+        cr_assert_float_eq((double)items[2], 7500 * 2 / 11.0, 250);
 }
