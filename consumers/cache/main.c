@@ -207,7 +207,7 @@ static enum assent_err port_tell(const struct program *program)
 {
         if (!program->port_file)
                 return ASSENT_OK;
-        bool told = daemon_tell_port(program->port_file, cache_serve_port(program->serve));
+        bool told = assent_notify_file(program->port_file, "%u\n", (unsigned)cache_serve_port(program->serve));
         return said(program->port_file, told ? ASSENT_OK : ASSENT_E_CONFIG, "the port file cannot be written");
 }
 
@@ -221,6 +221,7 @@ static void metrics(void *context, struct assent_exposition *out)
 static enum assent_err serve(struct program *program)
 {
         const struct assent_observer_source source = {.name = "cache", .metrics = metrics, .context = program};
+        struct assent_observer_source consumer;
         enum assent_err err = cache_serve_open(&program->options, &program->serve);
         if (said("listen", err, program->serve ? cache_serve_errmsg(program->serve) : assent_err_text(err)))
                 return err;
@@ -228,6 +229,8 @@ static enum assent_err serve(struct program *program)
         if (err)
                 return err;
         signals_take(program->consumer);
+        assent_consumer_source(program->consumer, &consumer);
+        assent_observer_add(program->observer, &consumer);
         assent_observer_add(program->observer, &source);
         assent_log(ASSENT_LOG_INFO, "ready", ASSENT_TEXT("topic", program->topic),
                    ASSENT_INT("port", cache_serve_port(program->serve)), ASSENT_TEXT("source", program->options.source),
@@ -236,6 +239,7 @@ static enum assent_err serve(struct program *program)
         err = said("consumer", assent_consumer_run(program->consumer), assent_consumer_errmsg(program->consumer));
         assent_notify("STOPPING=1");
         assent_observer_remove(program->observer, program);
+        assent_observer_remove(program->observer, consumer.context);
         return err;
 }
 

@@ -386,6 +386,8 @@ static enum assent_err open_http(struct api *api)
         options.token_file = settings->tokens;
         options.threads = (unsigned)settings->threads;
         options.connections_max = (unsigned)settings->connections_max;
+        options.streams_max = (unsigned)settings->streams_max;
+        options.backlog_max = (uint64_t)settings->backlog_max;
         options.observed = observed;
         enum assent_err err = assent_http_open(&options, &http);
         if (err != ASSENT_OK) {
@@ -402,6 +404,7 @@ enum assent_err api_open(struct api *api, const struct assent_config *config)
 {
         const struct settings *settings = api->settings;
         const struct begins_options options = {.config = config,
+                                               .counts = &api->counts,
                                                .timeout_ms = settings->timeout_ms,
                                                .aborted = begun_aborted,
                                                .idle = forget_keys,

@@ -21,6 +21,7 @@ struct api {
         struct read_pool *reads;
         struct waiters *waiters;
         struct begins *begins;
+        struct assent_client_counts counts; /* of its clients, and of those who waited here */
         bool closed; /* no request is left; the participant's thread's */
 };
 

@@ -13,7 +13,8 @@ enum {
         SWEEP_MAX = 200,     /* begun again in one turn */
         SWEEP_MS = 2000,     /* between two looks at what is open, at least; and how late an outcome may be */
         IDLE_MS = 5000,
-        CANCEL_MS = 2000,
+        CANCEL_MS = 2000,      /* until a cancellation is asked for again, at first; … */
+        CANCEL_MS_MAX = 16000, /* … twice as long each time, up to this */
         REOPEN_MS = 1000,
 };
 _Static_assert(SERVICE_ITEMS_MAX <= 100, "three payloads of so many lines fit into a record of 64 KiB");
@@ -29,12 +30,20 @@ struct rejected {
         char verdict[16];
 };
 
+/* An abort that is asked for until there is an outcome. */
+struct cancel {
+        struct assent_uuid txn_id;
+        int64_t due_ms, wait_ms;
+};
+
 struct begins {
         struct begins_options options;
         pthread_t thread;
         pthread_mutex_t mutex; /* over what follows, to the next comment */
         pthread_cond_t changed;
-        struct ring queue, cancels;
+        struct ring queue;
+        struct cancel cancels[CANCELS_MAX];
+        size_t cancels_count;
         struct assent_client *client; /* replaced by the thread alone */
         bool stopping;
         /* The thread's own. */
@@ -65,20 +74,10 @@ static bool ring_pop(struct ring *ring, struct assent_uuid *id)
         return true;
 }
 
-static bool push(struct begins *begins, struct ring *ring, const struct assent_uuid *txn_id)
+static bool pop(struct begins *begins, struct assent_uuid *txn_id)
 {
         pthread_mutex_lock(&begins->mutex);
-        bool pushed = ring_push(ring, txn_id);
-        if (pushed && ring->count == 1 && begins->client) /* with more the thread is on its way */
-                assent_client_wake(begins->client);
-        pthread_mutex_unlock(&begins->mutex);
-        return pushed;
-}
-
-static bool pop(struct begins *begins, struct ring *ring, struct assent_uuid *txn_id)
-{
-        pthread_mutex_lock(&begins->mutex);
-        bool popped = ring_pop(ring, txn_id);
+        bool popped = ring_pop(&begins->queue, txn_id);
         pthread_mutex_unlock(&begins->mutex);
         return popped;
 }
@@ -93,12 +92,62 @@ static bool stopping(struct begins *begins)
 
 void begins_add(struct begins *begins, const struct assent_uuid *txn_id)
 {
-        push(begins, &begins->queue, txn_id);
+        pthread_mutex_lock(&begins->mutex);
+        bool pushed = ring_push(&begins->queue, txn_id);
+        if (pushed && begins->queue.count == 1 && begins->client) /* with more the thread is on its way */
+                assent_client_wake(begins->client);
+        pthread_mutex_unlock(&begins->mutex);
+}
+
+/* With the mutex; cancels_count: there is none. */
+static size_t cancel_of(const struct begins *begins, const struct assent_uuid *txn_id)
+{
+        size_t i = 0;
+        while (i < begins->cancels_count && memcmp(&begins->cancels[i].txn_id, txn_id, sizeof *txn_id) != 0)
+                i++;
+        return i;
 }
 
 bool begins_cancel(struct begins *begins, const struct assent_uuid *txn_id)
 {
-        return push(begins, &begins->cancels, txn_id);
+        pthread_mutex_lock(&begins->mutex);
+        const size_t i = cancel_of(begins, txn_id);
+        const bool room = i < CANCELS_MAX;
+        if (room) {
+                begins->cancels[i] = (struct cancel){.txn_id = *txn_id, .wait_ms = CANCEL_MS};
+                begins->cancels_count += i == begins->cancels_count;
+                if (begins->client)
+                        assent_client_wake(begins->client);
+        }
+        pthread_mutex_unlock(&begins->mutex);
+        return room;
+}
+
+static void forget_cancel(struct begins *begins, const struct assent_uuid *txn_id)
+{
+        pthread_mutex_lock(&begins->mutex);
+        const size_t i = cancel_of(begins, txn_id);
+        if (i < begins->cancels_count)
+                begins->cancels[i] = begins->cancels[--begins->cancels_count];
+        pthread_mutex_unlock(&begins->mutex);
+}
+
+/* One that is to be asked for now. */
+static bool take_cancel(struct begins *begins, int64_t now_ms, struct assent_uuid *txn_id)
+{
+        size_t i = 0;
+        pthread_mutex_lock(&begins->mutex);
+        while (i < begins->cancels_count && begins->cancels[i].due_ms > now_ms)
+                i++;
+        const bool found = i < begins->cancels_count;
+        if (found) {
+                struct cancel *cancel = &begins->cancels[i];
+                *txn_id = cancel->txn_id;
+                cancel->due_ms = now_ms + cancel->wait_ms;
+                cancel->wait_ms = 2 * cancel->wait_ms < CANCEL_MS_MAX ? 2 * cancel->wait_ms : CANCEL_MS_MAX;
+        }
+        pthread_mutex_unlock(&begins->mutex);
+        return found;
 }
 
 /* ---- begin ---- */
@@ -178,7 +227,7 @@ static void begin_queued(struct begins *begins)
 {
         struct assent_uuid txn_id;
 
-        while (pop(begins, &begins->queue, &txn_id))
+        while (pop(begins, &txn_id))
                 if (begin_one(begins, &txn_id) == ASSENT_AGAIN) {
                         begins_add(begins, &txn_id);
                         return;
@@ -226,6 +275,8 @@ static void outcome(void *context, const struct assent_notice *notice)
         struct begins *begins = context;
         char reason[ASSENT_REASON_SIZE_MAX + 1];
 
+        if (notice->outcome == ASSENT_COMMITTED || notice->outcome == ASSENT_ABORTED)
+                forget_cancel(begins, &notice->txn_id);
         if ((notice->outcome != ASSENT_ABORTED && notice->outcome != ASSENT_REJECTED) ||
             !read_is_begun(begins->read, &notice->txn_id))
                 return;
@@ -274,18 +325,22 @@ static void look_into(struct begins *begins, const struct rejected *rejected)
         }
 }
 
-static void cancel_queued(struct begins *begins)
+/* Behind its begin, in the same lane. Nobody waits for the broker here: what it does not confirm in time is asked again. */
+static void cancel_due(struct begins *begins)
 {
+        const int64_t now_ms = waiters_now_ms();
         struct assent_uuid txn_id;
 
-        if (!pop(begins, &begins->cancels, &txn_id) || !read_is_begun(begins->read, &txn_id))
-                return;
-        enum assent_err err = assent_client_cancel(begins->client, &txn_id, "cancelled by DELETE", CANCEL_MS);
-        if (err == ASSENT_TIMED_OUT)
-                begins_cancel(begins, &txn_id);
-        else if (err != ASSENT_OK && err != ASSENT_AGAIN)
-                assent_log(ASSENT_LOG_WARN, "an order's transaction cannot be asked to abort", ASSENT_UUID("txn", &txn_id),
-                           ASSENT_TEXT("error", assent_client_errmsg(begins->client)));
+        while (take_cancel(begins, now_ms, &txn_id)) {
+                if (!read_is_begun(begins->read, &txn_id)) {
+                        forget_cancel(begins, &txn_id);
+                        continue;
+                }
+                enum assent_err err = assent_client_cancel(begins->client, &txn_id, "cancelled by DELETE", 0);
+                if (err != ASSENT_OK && err != ASSENT_TIMED_OUT && err != ASSENT_AGAIN)
+                        assent_log(ASSENT_LOG_WARN, "an order's transaction cannot be asked to abort",
+                                   ASSENT_UUID("txn", &txn_id), ASSENT_TEXT("error", assent_client_errmsg(begins->client)));
+        }
 }
 
 /* ---- the thread ---- */
@@ -298,6 +353,7 @@ static enum assent_err connect_client(struct begins *begins)
         options.config = begins->options.config;
         options.outcome = outcome;
         options.began = began;
+        options.counts = begins->options.counts;
         options.context = begins;
         enum assent_err err = assent_client_open(&options, &client);
         if (err != ASSENT_OK) {
@@ -339,7 +395,7 @@ static void pause_reopen(struct begins *begins)
 static bool busy(struct begins *begins)
 {
         pthread_mutex_lock(&begins->mutex);
-        bool waiting = begins->queue.count > 0 || begins->cancels.count > 0;
+        bool waiting = begins->queue.count > 0;
         pthread_mutex_unlock(&begins->mutex);
         return waiting || begins->rejected_count > 0 || begins->sweeping;
 }
@@ -347,7 +403,7 @@ static bool busy(struct begins *begins)
 static void turn(struct begins *begins)
 {
         begin_queued(begins);
-        cancel_queued(begins);
+        cancel_due(begins);
         if (begins->rejected_count > 0) {
                 const struct rejected rejected = begins->rejected[--begins->rejected_count];
                 look_into(begins, &rejected);
@@ -388,7 +444,6 @@ static void free_all(struct begins *begins)
         pthread_cond_destroy(&begins->changed);
         pthread_mutex_destroy(&begins->mutex);
         free(begins->queue.ids);
-        free(begins->cancels.ids);
         free(begins);
 }
 
@@ -407,8 +462,7 @@ enum assent_err begins_open(const struct begins_options *options, struct begins 
         pthread_cond_init(&begins->changed, &monotonic);
         pthread_condattr_destroy(&monotonic);
         begins->queue = (struct ring){.max = QUEUE_MAX, .ids = calloc(QUEUE_MAX, sizeof *begins->queue.ids)};
-        begins->cancels = (struct ring){.max = CANCELS_MAX, .ids = calloc(CANCELS_MAX, sizeof *begins->cancels.ids)};
-        enum assent_err err = begins->queue.ids && begins->cancels.ids ? ASSENT_OK : ASSENT_E_MEMORY;
+        enum assent_err err = begins->queue.ids ? ASSENT_OK : ASSENT_E_MEMORY;
         if (err == ASSENT_OK)
                 err = read_open(assent_config_get(options->config, "assent.db"), &begins->read);
         if (err == ASSENT_OK)

@@ -12,6 +12,7 @@ struct begins;
 
 struct begins_options {
         const struct assent_config *config; /* borrowed until close */
+        struct assent_client_counts *counts; /* borrowed likewise */
         int64_t timeout_ms;                 /* how old what is open must be to be begun again */
         /* A transaction that may be one of ours, and open, has aborted: order_aborted is to be run. On the thread. */
         void (*aborted)(void *context, const struct assent_uuid *txn_id, const char *reason);
@@ -28,7 +29,8 @@ void begins_close(struct begins *begins);
 
 /* Its row is durable. What finds no place in the queue is found in the table later. Thread: any. Blocks: no. */
 void begins_add(struct begins *begins, const struct assent_uuid *txn_id);
-/* Asks for the abort of a transaction until it is settled. False when too many are being asked for. Thread: any. */
+/* Asks for the abort of a transaction, again and again until it has its outcome; a restart forgets it. False when too many are
+ * being asked for. Thread: any. Blocks: no. */
 bool begins_cancel(struct begins *begins, const struct assent_uuid *txn_id);
 
 #endif

@@ -6,6 +6,7 @@
 struct stream {
         struct api *api;
         int64_t last; /* the number of the event that was sent last */
+        int64_t began_at, newest; /* the newest one when the stream began, and as was seen last */
         char *text;   /* owned: what is being sent */
         size_t at, size;
 };
@@ -37,7 +38,10 @@ static bool take_next(struct stream *stream)
 {
         struct read *read = read_take(stream->api->reads);
         struct read_event event;
-        enum assent_err err = read_event(read, stream->last, &event);
+        int64_t oldest;
+        enum assent_err err = read_event_range(read, &oldest, &stream->newest);
+        if (err == ASSENT_OK)
+                err = read_event(read, stream->last, &event);
         bool good = err == ASSENT_E_NOT_FOUND;
 
         if (err == ASSENT_OK && event.number > stream->last + 1) {
@@ -62,6 +66,14 @@ static int64_t next(void *context, char *buffer, size_t size)
                 memcpy(buffer, stream->text + stream->at, part);
         stream->at += part;
         return (int64_t)part;
+}
+
+/* What was there before it began is not held against it: it came back with an id so as to read that. */
+static uint64_t backlog(void *context)
+{
+        const struct stream *stream = context;
+        int64_t from = stream->last > stream->began_at ? stream->last : stream->began_at;
+        return stream->at == stream->size && stream->newest > from ? (uint64_t)(stream->newest - from) : 0;
 }
 
 static void closed(void *context)
@@ -106,6 +118,7 @@ void events_get(void *app, struct assent_http_request *request)
         if (stream) {
                 stream->api = api;
                 stream->last = asked == -1 ? newest : asked;
+                stream->began_at = stream->newest = newest;
                 good = asked > newest ? say_reset(stream, newest) : say(stream, "retry: 2000\n\n");
         }
         if (!good) {
@@ -114,5 +127,6 @@ void events_get(void *app, struct assent_http_request *request)
                         closed(stream);
                 return;
         }
-        assent_http_stream(request, &(struct assent_http_stream){.next = next, .closed = closed, .context = stream});
+        assent_http_stream(request, &(struct assent_http_stream){
+                                        .next = next, .closed = closed, .context = stream, .backlog = backlog});
 }

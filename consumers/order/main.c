@@ -31,7 +31,7 @@ static enum assent_err configured(void *app, const struct assent_config *config)
 
 static enum assent_err write_port(const char *path, uint16_t port)
 {
-        if (daemon_tell_port(path, port))
+        if (assent_notify_file(path, "%u\n", (unsigned)port))
                 return ASSENT_OK;
         assent_log(ASSENT_LOG_ERROR, "the port file cannot be written", ASSENT_TEXT("path", path),
                    ASSENT_TEXT("error", strerror(errno)));
@@ -52,8 +52,10 @@ static void raise_file_limit(void)
 static void metrics(void *app, struct assent_exposition *out)
 {
         const struct program *program = app;
-        if (program->api.metrics)
-                assent_http_metrics_expose(program->api.metrics, out);
+        if (!program->api.metrics)
+                return;
+        assent_http_metrics_expose(program->api.metrics, out);
+        assent_client_metrics(&program->api.counts, out);
 }
 
 static void closing(void *app)
@@ -113,7 +115,8 @@ int main(int argc, char **argv)
             "--set app.timeout_ms=10000    of an order's transaction\n"
             "--set app.key_expiry_ms=86400000  how long an Idempotency-Key is honoured\n"
             "--set app.events_kept=10000   for GET /v1/events; app.waiting_max=10000 requests that wait;\n"
-            "                              app.connections_max=12000; app.threads=2",
+            "                              app.connections_max=12000; app.threads=2\n"
+            "--set app.streams_max=1000    of events at once; app.backlog_max=1000 new events that wait for a slow reader",
             flags, &options, configured);
         waiters_close(program.api.waiters); /* the participant's close still told work that was not done */
         assent_http_metrics_close(program.api.metrics);

@@ -60,8 +60,9 @@ static void answer_accepted(struct post *post)
 void place_late(void *context, struct waiter *waiter)
 {
         struct post *post = (struct post *)(void *)waiter;
-        (void)context;
+        struct api *api = context;
 
+        assent_count(&api->counts.expired, 1);
         if (post->mine)
                 answer_accepted(post);
         else

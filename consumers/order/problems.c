@@ -21,6 +21,7 @@ static const struct problem {
     {"last-event-id-invalid", 400, "Last-Event-ID is the id of an event of this stream, a whole number."},
     {"problem-not-found", 404, "There is no problem type of this name."},
     {"too-many-waiting", 503, "Too many requests wait for their outcome; send it again, with the same Idempotency-Key."},
+    {"too-many-streams", 503, "There are as many event streams as are served at once; come back after Retry-After."},
     {"overloaded", 503, "The writer cannot take more work in this moment; send it again, with the same Idempotency-Key."},
     {"storage-failed", 503, "The database failed, and nobody knows yet whether the request had its effect; send it again, with"
                             " the same Idempotency-Key."},

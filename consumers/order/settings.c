@@ -18,6 +18,8 @@ static const struct number {
     {"app.events_kept", offsetof(struct settings, events_kept), 10000, 1, 10000000},
     {"app.waiting_max", offsetof(struct settings, waiting_max), 10000, 1, 100000},
     {"app.connections_max", offsetof(struct settings, connections_max), 12000, 1, 100000},
+    {"app.streams_max", offsetof(struct settings, streams_max), 1000, 1, 100000},
+    {"app.backlog_max", offsetof(struct settings, backlog_max), 1000, 1, 10000000},
     {"app.threads", offsetof(struct settings, threads), 2, 1, 16},
 };
 

@@ -13,6 +13,8 @@ struct settings {
         int64_t events_kept;   /* for GET /v1/events */
         int64_t waiting_max;   /* requests */
         int64_t connections_max;
+        int64_t streams_max; /* of events, at once */
+        int64_t backlog_max; /* new events that may wait for the reader of a stream */
         int64_t threads; /* of the HTTP server */
 };
 

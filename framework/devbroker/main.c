@@ -4,7 +4,6 @@
  * Whatever runs for long needs a real Kafka. */
 #include <errno.h>
 #include <getopt.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,6 +13,8 @@
 
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
+
+#include <assent/observe.h>
 
 #define TOPICS_MAX 256
 #define LANES_MAX  1024
@@ -93,24 +94,12 @@ static int options_parse(int argc, char **argv, struct options *options)
         return -1;
 }
 
-/* Written beside and renamed, so that whoever waits for the file never reads half a line. */
 static bool port_file_write(const char *path, const char *servers)
 {
-        char beside[PATH_MAX];
-        if (snprintf(beside, sizeof beside, "%s.%ld", path, (long)getpid()) >= (int)sizeof beside) {
-                fprintf(stderr, "assent-devbroker: --port-file %s: the path is too long\n", path);
-                return false;
-        }
-        FILE *file = fopen(beside, "w");
-        bool written = file && fprintf(file, "bootstrap.servers=%s\n", servers) > 0;
-        if (file && fclose(file))
-                written = false;
-        if (!written || rename(beside, path)) {
+        bool written = assent_notify_file(path, "bootstrap.servers=%s\n", servers);
+        if (!written)
                 fprintf(stderr, "assent-devbroker: --port-file %s: %s\n", path, strerror(errno));
-                unlink(beside);
-                return false;
-        }
-        return true;
+        return written;
 }
 
 static bool topics_create(rd_kafka_mock_cluster_t *cluster, const struct options *options)

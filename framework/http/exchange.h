@@ -86,9 +86,9 @@ struct assent_http {
         int keeper_fd; /* an eventfd, written when it must end */
         atomic_bool draining, closing, ends;
         pthread_mutex_t lock;
-        LIST_HEAD(, assent_http_request) connections; /* these three under the lock */
+        LIST_HEAD(, assent_http_request) connections; /* these four under the lock */
         LIST_HEAD(, assent_stream) streams;
-        unsigned connections_count;
+        unsigned connections_count, streams_count;
         char errmsg[512];
 };
 

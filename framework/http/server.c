@@ -54,6 +54,8 @@ static enum assent_err check(struct assent_http *http)
                 return fail(http, ASSENT_E_ARGUMENT, "threads must be from 1 to %d", ASSENT_HTTP_THREADS_MAX);
         if (options->connections_max < 1 || options->connections_max > 100000)
                 return fail(http, ASSENT_E_ARGUMENT, "connections_max must be from 1 to 100000");
+        if (options->streams_max < 1 || options->streams_max > 100000)
+                return fail(http, ASSENT_E_ARGUMENT, "streams_max must be from 1 to 100000");
         if (options->header_bytes_max < 256 || options->header_bytes_max > 65536)
                 return fail(http, ASSENT_E_ARGUMENT, "header_bytes_max must be from 256 to 65536");
         if (options->body_bytes_max > (size_t)1 << 30)

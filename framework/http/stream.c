@@ -2,14 +2,19 @@
  * wake or, to say that it is still there and to learn whether the client is, by the keeper. */
 #include "http/exchange.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include <assent/log.h>
 
 #include "base/clock.h"
 #include "base/panic.h"
 
 #define CHUNK_SIZE 8192
+#define SEND_BYTES 65536 /* in the kernel; what a reader does not take waits where the events come from */
 
 /* It outlives its request by a moment: libmicrohttpd lets go of an answer after the request has ended. */
 struct assent_stream {
@@ -21,6 +26,7 @@ struct assent_stream {
         LIST_ENTRY(assent_stream) link; /* these three under http->lock */
         bool parked;                    /* suspended */
         bool woken;                     /* since `next` was asked */
+        bool behind;                    /* its reader, too far: it has been told */
         _Atomic int64_t spoke_ms;
         size_t at, size; /* of the chunk */
         char chunk[CHUNK_SIZE];
@@ -79,13 +85,27 @@ static bool park(struct assent_stream *stream)
         return parked;
 }
 
+/* A reader that is slower than the events are cannot be served for ever: it is told, and comes back when it can. */
+static ssize_t tell_behind(struct assent_stream *stream, uint64_t waiting)
+{
+        uint64_t most = stream->http->options.backlog_max;
+        stream->behind = true;
+        assent_log(ASSENT_LOG_WARN, "an event stream ends: its reader is too slow; it may come back with Last-Event-ID",
+                   ASSENT_INT("waiting", (int64_t)waiting), ASSENT_INT("most", (int64_t)most));
+        return snprintf(stream->chunk, sizeof stream->chunk,
+                        "event: behind\ndata: {\"waiting\":%" PRIu64 ",\"most\":%" PRIu64 "}\n\n", waiting, most);
+}
+
 /* What comes next: its size, 0 when the stream is suspended, or how it ends. */
 static ssize_t fill(struct assent_stream *stream)
 {
         static const char heartbeat[] = ":\n\n";
         for (;;) {
-                if (atomic_load(&stream->http->closing))
+                if (atomic_load(&stream->http->closing) || stream->behind)
                         return MHD_CONTENT_READER_END_OF_STREAM;
+                uint64_t waiting = stream->app.backlog ? stream->app.backlog(stream->app.context) : 0;
+                if (waiting > stream->http->options.backlog_max)
+                        return tell_behind(stream, waiting);
                 int64_t size = stream->app.next(stream->app.context, stream->chunk, sizeof stream->chunk);
                 ASSENT_ASSERT(size <= (int64_t)sizeof stream->chunk);
                 if (size < 0)
@@ -133,15 +153,44 @@ static void reader_gone(void *context)
         struct assent_stream *stream = context;
         pthread_mutex_lock(&stream->http->lock);
         LIST_REMOVE(stream, link);
+        stream->http->streams_count--;
         pthread_mutex_unlock(&stream->http->lock);
         closed(&stream->app);
         free(stream);
 }
 
+/* False when there are as many as there may be. */
+static bool enter(struct assent_http *http, struct assent_stream *stream)
+{
+        pthread_mutex_lock(&http->lock);
+        bool room = http->streams_count < http->options.streams_max;
+        if (room) {
+                http->streams_count++;
+                LIST_INSERT_HEAD(&http->streams, stream, link);
+        }
+        pthread_mutex_unlock(&http->lock);
+        return room;
+}
+
+static struct assent_stream *stream_new(const struct assent_http_request *request, const struct assent_http_stream *app)
+{
+        int send_bytes = SEND_BYTES;
+        struct assent_stream *stream = calloc(1, sizeof *stream);
+        if (!stream)
+                return NULL;
+        stream->http = request->http;
+        stream->worker = request->worker;
+        stream->connection = request->connection;
+        stream->fd = request->fd;
+        stream->app = *app;
+        atomic_store(&stream->spoke_ms, assent_clock_ms());
+        setsockopt(stream->fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
+        return stream;
+}
+
 void assent_http_stream(struct assent_http_request *request, const struct assent_http_stream *app)
 {
         static const char type[] = "text/event-stream";
-        struct assent_http *http = request->http;
         if (!assent_answer_acceptable(request, type)) {
                 closed(app);
                 return;
@@ -152,23 +201,23 @@ void assent_http_stream(struct assent_http_request *request, const struct assent
                 closed(app);
                 return;
         }
-        struct assent_stream *stream = calloc(1, sizeof *stream);
-        struct MHD_Response *response =
-            stream ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, CHUNK_SIZE, reader, stream, reader_gone) : NULL;
-        if (!response) {
+        struct assent_stream *stream = stream_new(request, app);
+        if (stream && !enter(request->http, stream)) {
                 free(stream);
                 closed(app);
-        } else {
-                stream->http = http;
-                stream->worker = request->worker;
-                stream->connection = request->connection;
-                stream->fd = request->fd;
-                stream->app = *app;
-                atomic_store(&stream->spoke_ms, assent_clock_ms());
-                pthread_mutex_lock(&http->lock);
-                LIST_INSERT_HEAD(&http->streams, stream, link);
-                pthread_mutex_unlock(&http->lock);
-                assent_http_set(request, "Content-Type", "%s", type);
+                assent_http_set(request, "Retry-After", "5");
+                assent_http_problem(request, MHD_HTTP_SERVICE_UNAVAILABLE, "too-many-streams",
+                                    "There are %u event streams, which is all that are served. Come back after 5 s.",
+                                    request->http->options.streams_max);
+                return;
         }
+        struct MHD_Response *response =
+            stream ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, CHUNK_SIZE, reader, stream, reader_gone) : NULL;
+        if (response)
+                assent_http_set(request, "Content-Type", "%s", type);
+        else if (stream)
+                reader_gone(stream);
+        else
+                closed(app);
         assent_answer_with(request, MHD_HTTP_OK, response);
 }

@@ -1,7 +1,10 @@
-/* notify.c: sd_notify(3) without its library: a datagram to the socket that the service manager names. */
+/* notify.c: those who wait for a daemon are told: the service manager by a datagram to the socket it names, as sd_notify(3) has
+ * it; others by a file. */
 #include <assent/observe.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -53,4 +56,28 @@ void assent_notify(const char *format, ...)
         if (!notify_send(path, line, strlen(line)))
                 assent_log(ASSENT_LOG_WARN, "the service manager cannot be told", ASSENT_TEXT("notify_socket", path),
                            ASSENT_TEXT("what", line), ASSENT_TEXT("why", strerror(errno)));
+}
+
+bool assent_notify_file(const char *path, const char *format, ...)
+{
+        char beside[PATH_MAX];
+        int size = snprintf(beside, sizeof beside, "%s.new", path);
+        if (size < 0 || (size_t)size >= sizeof beside) {
+                errno = ENAMETOOLONG;
+                return false;
+        }
+        int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0)
+                return false;
+        va_list arguments;
+        va_start(arguments, format);
+        bool written = vdprintf(fd, format, arguments) >= 0;
+        va_end(arguments);
+        written = close(fd) == 0 && written;
+        if (written && rename(beside, path) == 0)
+                return true;
+        int reason = errno;
+        unlink(beside);
+        errno = reason;
+        return false;
 }

@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,22 +168,13 @@ static const struct assent_http_route routes[] = {
 /* Whoever waits for the file finds it whole. */
 static enum assent_err port_tell(struct assent_observer *observer, const char *path)
 {
-        char scratch[4200], line[16];
-        int size = snprintf(line, sizeof line, "%u\n", (unsigned)assent_http_port(observer->http));
-        snprintf(scratch, sizeof scratch, "%s.new", path);
-        int fd = open(scratch, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-        bool written = fd >= 0 && write(fd, line, (size_t)size) == size;
-        if (fd >= 0)
-                written = close(fd) == 0 && written;
-        if (written && rename(scratch, path) == 0) {
+        if (assent_notify_file(path, "%u\n", (unsigned)assent_http_port(observer->http))) {
                 observer->port_file = path;
                 return ASSENT_OK;
         }
         snprintf(observer->errmsg, sizeof observer->errmsg,
                  "assent.admin_port_file=%.512s cannot be written: %s; name a file in a folder that this process may write to",
                  path, strerror(errno));
-        if (fd >= 0)
-                unlink(scratch);
         return ASSENT_E_CONFIG;
 }
 

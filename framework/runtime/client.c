@@ -1,5 +1,6 @@
 #include <assent/client.h>
 #include <assent/log.h>
+#include <assent/observe.h>
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 #include "core/ids.h"
 #include "kafka/bus.h"
 #include "kafka/topics.h"
+#include "observe/exposition.h"
 #include "runtime/lane_ends.h"
 #include "runtime/lanes.h"
 #include "runtime/settings.h"
@@ -63,6 +65,8 @@ struct assent_client {
         size_t begun_count, begun_max;
         uint64_t waited_tag; /* of the blocking call under way; 0: none */
         uint64_t tags;
+        uint64_t in_flight; /* begins */
+        struct assent_client_counts unseen; /* what nobody wants to know */
         bool waited_done;
         enum assent_err waited_err;
         int64_t waited_offset;
@@ -79,6 +83,11 @@ __attribute__((format(printf, 3, 4))) static enum assent_err fail(struct assent_
         vsnprintf(client->errmsg, sizeof client->errmsg, format, arguments);
         va_end(arguments);
         return err;
+}
+
+static struct assent_client_counts *counts_of(struct assent_client *client)
+{
+        return client->options.counts ? client->options.counts : &client->unseen;
 }
 
 static bool same(const struct assent_uuid *a, const struct assent_uuid *b)
@@ -124,6 +133,10 @@ static void delivered(void *context, const struct assent_report *report)
 {
         struct assent_client *client = context;
         ASSENT_CRASH_POINT(client_acknowledged); /* the broker holds it, the caller does not know: asked by the same id (C3) */
+        if (report->tag % 2) {
+                client->in_flight--;
+                assent_count(report->err ? &counts_of(client)->refused : &counts_of(client)->held, 1);
+        }
         if (report->tag == client->waited_tag) {
                 client->waited_done = true;
                 client->waited_err = report->err;
@@ -250,6 +263,7 @@ void assent_client_close(struct assent_client *client)
                 flush(client);
         assent_bus_consumer_close(client->bus, client->outcomes);
         assent_bus_close(client->bus);
+        assent_count(&counts_of(client)->dropped, client->in_flight);
         assent_codec_close(client->codec);
         free(client->begun);
         free(client->ends);
@@ -360,7 +374,12 @@ static enum assent_err send_begin(struct assent_client *client, const struct ass
         message.body.begin.notify_completed = begin->notify_completed;
         message.body.begin.branches_count = (uint32_t)begin->branches_count;
         message.body.begin.branches = branches;
-        return seal_and_send(client, &message, tag);
+        enum assent_err err = seal_and_send(client, &message, tag);
+        if (err == ASSENT_OK) {
+                client->in_flight++;
+                assent_count(&counts_of(client)->sent, 1);
+        }
+        return err;
 }
 
 enum assent_err assent_client_send(struct assent_client *client, const struct assent_begin *begin)
@@ -495,8 +514,10 @@ static void take_outcome(struct assent_client *client, const struct assent_recor
                 assent_log(ASSENT_LOG_WARN, "a record in the outcomes topic is not an outcome",
                            ASSENT_INT("lane", record->lane), ASSENT_INT("offset", record->offset),
                            ASSENT_TEXT("fault", assent_decode_fault_name(fault)));
+                assent_count(&counts_of(client)->outcomes[0], 1);
                 return;
         }
+        assent_count(&counts_of(client)->outcomes[message.body.outcome.outcome], 1);
         struct memory *memory = recall(client, &message.txn_id);
         if (memory)
                 keep_outcome(memory, &message);
@@ -558,12 +579,13 @@ enum assent_err assent_client_await(struct assent_client *client, const struct a
                         return ASSENT_OK;
                 }
                 const int64_t left_ms = until_ms - assent_bus_monotonic_ms(client->bus);
-                if (left_ms <= 0)
+                if (left_ms <= 0) {
+                        assent_count(&counts_of(client)->expired, 1);
                         return fail(client, ASSENT_TIMED_OUT,
-                                    "no outcome within %d ms, which says nothing about the "
-                                    "transaction: ask again with "
+                                    "no outcome within %d ms, which says nothing about the transaction: ask again with "
                                     "assent_client_inquire, or evaluate the lane",
                                     timeout_ms);
+                }
                 enum assent_err err = assent_client_step(client, left_ms < TURN_MS ? (int)left_ms : TURN_MS);
                 if (err != ASSENT_OK)
                         return err;
@@ -617,4 +639,30 @@ enum assent_err assent_client_evaluate(struct assent_client *client, const struc
                                          .decided_at_ms = found.decided_at_ms,
                                          .lamport = found.lamport};
         return ASSENT_OK;
+}
+
+/* ---- what operators see ---- */
+
+void assent_client_metrics(const struct assent_client_counts *counts, struct assent_exposition *out)
+{
+        static const char *const outcomes[] = {"outcome=\"unreadable\"", "outcome=\"committed\"",   "outcome=\"aborted\"",
+                                               "outcome=\"completed\"",  "outcome=\"unconfirmed\"", "outcome=\"rejected\""};
+        const double held = (double)assent_counted(&counts->held), refused = (double)assent_counted(&counts->refused),
+                     dropped = (double)assent_counted(&counts->dropped);
+        const double sent = (double)assent_counted(&counts->sent); /* last: it is never less than what became of them */
+        assent_expose_one(out, "assent_client_begins_sent_total", ASSENT_COUNTER,
+                          "Begins handed to the Kafka client, those sent again included.", NULL, sent);
+        assent_expose(out, "assent_client_begins_total", ASSENT_COUNTER, "What became of them.");
+        assent_expose_value(out, "result=\"held\"", held);
+        assent_expose_value(out, "result=\"refused\"", refused);
+        assent_expose_value(out, "result=\"dropped\"", dropped);
+        assent_expose_one(out, "assent_client_begins_in_flight", ASSENT_GAUGE,
+                          "Begins that the broker has neither confirmed nor refused yet.", NULL,
+                          sent - held - refused - dropped);
+        assent_expose(out, "assent_client_outcomes_total", ASSENT_COUNTER,
+                      "Outcome records heard, of all transactions of the prefix.");
+        for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++)
+                assent_expose_value(out, outcomes[i], (double)assent_counted(&counts->outcomes[i]));
+        assent_expose_one(out, "assent_client_waits_expired_total", ASSENT_COUNTER,
+                          "Waits for an outcome that ended without it.", NULL, (double)assent_counted(&counts->expired));
 }

@@ -63,6 +63,8 @@ struct assent_outbox {
         uint64_t seen; /* of the store's written rows; how far the topics were looked at */
         struct route *routes[TOPICS_MAX];
         int routes_count;
+        struct route *unknown; /* of those to be looked up in this turn the one that has been due for longest */
+        int unknown_count;
         int64_t settle_ms; /* when what is to be settled has waited long enough; 0: nothing is */
         bool crowded;      /* a topic too many: told */
         struct assent_outbox_counts counts;
@@ -293,7 +295,7 @@ int assent_outbox_patience(const struct assent_outbox *outbox, int timeout_ms)
                 if (waits && route->due_ms > now && route->due_ms < due_ms)
                         due_ms = route->due_ms;
         }
-        if (due_ms <= now)
+        if (due_ms <= now || outbox->unknown_count > 1)
                 return 0;
         return due_ms - now < timeout_ms ? (int)(due_ms - now) : timeout_ms;
 }
@@ -414,8 +416,13 @@ static enum assent_err relay_route(struct assent_outbox *outbox, struct route *r
         size_t room = IN_FLIGHT_MAX - (size_t)(route->tail - route->head);
         if ((route->alone || route->wait_ms) && room)
                 room = route->waiting == 0;
-        if (!room || (!route->lanes && !look_up(outbox, route)))
+        if (!room)
                 return ASSENT_OK;
+        if (!route->lanes) {
+                if (outbox->unknown_count++ == 0 || route->due_ms < outbox->unknown->due_ms)
+                        outbox->unknown = route;
+                return ASSENT_OK;
+        }
         struct sending sending = {.outbox = outbox, .route = route};
         enum assent_err err =
                 assent_store_outbox_scan(outbox->options.store, route->name, route->after, room, send_next, &sending);
@@ -425,12 +432,17 @@ static enum assent_err relay_route(struct assent_outbox *outbox, struct route *r
         return outbox->failed;
 }
 
+/* The loop waits with a look-up, for as long as the bus waits for the cluster (bus.h): so there is one a turn, after whatever
+ * goes without. */
 enum assent_err assent_outbox_relay(struct assent_outbox *outbox)
 {
         if (outbox->failed || find_routes(outbox))
                 return outbox->failed;
+        outbox->unknown_count = 0;
         for (int i = 0; i < outbox->routes_count && !outbox->failed; i++)
                 relay_route(outbox, outbox->routes[i]);
+        if (!outbox->failed && outbox->unknown_count && look_up(outbox, outbox->unknown))
+                relay_route(outbox, outbox->unknown);
         return outbox->failed;
 }
 

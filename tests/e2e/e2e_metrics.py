@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import urllib.error
@@ -14,13 +15,16 @@ import urllib.request
 import uuid
 
 import pipeline
+from orders import Service, order
 from pipeline import BUILD, EMBEDDED, SERVICES, Process, branches, check, equal, main, until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OBSERVE = os.path.join(ROOT, "framework", "observe")
 SOON = {"statistics_ms": 200}
 # Exposed only by services that serve HTTP.
-OF_HTTP = {"assent_http_requests_total", "assent_http_request_duration_seconds"}
+OF_HTTP = {"assent_http_requests_total", "assent_http_request_duration_seconds", "assent_client_begins_sent_total",
+           "assent_client_begins_total", "assent_client_begins_in_flight", "assent_client_outcomes_total",
+           "assent_client_waits_expired_total"}
 
 
 def port(process):
@@ -147,6 +151,82 @@ def a_broker_that_dies_makes_nobody_restart(p):
             check(daemon.popen.poll() is None, daemon.text())
 
 
+def an_order_service_tells_of_its_client(p):
+    p.settings.update(SOON)
+    p.up("payment", "inventory")
+    shop = Service(p).start()
+    daemon = shop.process
+
+    def begins(**labels):
+        return metric(daemon, "assent_client_begins_total", **labels)
+
+    def outcomes(word):
+        return metric(daemon, "assent_client_outcomes_total", outcome=word)
+    equal([metric(daemon, "assent_client_" + name) for name in ("begins_sent_total", "begins_in_flight", "outcomes_total")], [0, 0, 0], "at first")
+    for number in range(3):
+        equal(shop.place("k%d" % number).status, 201, "an order")
+    equal(shop.place("nobody", order("nobody")).status, 200, "an order that cannot be paid")
+    equal(metric(daemon, "assent_client_begins_sent_total"), 4, "begins")
+    equal([begins(result=result) for result in ("held", "refused", "dropped")], [4, 0, 0], "what became of them")
+    equal(metric(daemon, "assent_client_begins_in_flight"), 0, "in flight")
+    until("the outcomes", lambda: (outcomes("committed"), outcomes("aborted")) == (3, 1))
+    equal(metric(daemon, "assent_client_waits_expired_total"), 0, "waits in vain")
+    txn = p.txn()
+    for count in 1, 2:
+        p.begin("--txn", txn, *branches("o-1", count=count, services=("payment", "inventory")))
+    until("other bytes under the same id are refused", lambda: outcomes("rejected") == 1)
+    p.services["inventory"].signal(signal.SIGSTOP)
+    equal(shop.place("slow", Prefer="wait=1").status, 202, "an order that waits in vain")
+    equal(metric(daemon, "assent_client_waits_expired_total"), 1, "waits in vain")
+    shop.place("not waited for", Prefer="respond-async")
+    equal(metric(daemon, "assent_client_waits_expired_total"), 1, "waits in vain")
+    p.services["inventory"].signal(signal.SIGCONT)
+    equal(OF_HTTP - linted(daemon), set(), "what it does not expose")
+
+
+def events_that_wait_for_their_topic_are_seen(p):
+    p.settings.update(SOON, retry_ms=100, retry_max_ms=200)
+    services = [word for service in SERVICES for word in ("--service", service)]
+    equal(p.ctl("topics", "apply", *services)[0], 0, "topics, but none for events")
+    p.coordinator()
+    for name in ("payment", "inventory"):
+        p.participant(name)
+    shop = Service(p).start()
+    equal(metric(shop.process, "assent_outbox_rows"), 0, "at first")
+    for number in range(3):
+        equal(shop.place("k%d" % number).status, 201, "an order")
+    until("two events of each order wait", lambda: metric(shop.process, "assent_outbox_rows") == 6)
+    equal(metric(shop.process, "assent_outbox_sent_total"), 0, "events that the broker has")
+    equal(p.ctl("topics", "apply", *services, "--events", "order.events")[0], 0, "their topic")
+    until("none waits any more", lambda: metric(shop.process, "assent_outbox_rows") == 0)
+    equal(metric(shop.process, "assent_outbox_sent_total"), 6, "events that the broker has")
+
+
+def cache(p, launch, *arguments):
+    return launch("assent-cache", "--db", p.db("cache"), "--listen", "127.0.0.1:0", "--group", p.prefix + ".cache", *arguments)
+
+
+def a_cache_tells_how_far_it_follows(p):
+    p.settings.update(SOON)
+    p.up("payment", "inventory")
+    shop = Service(p).start()
+    equal(shop.place("before").status, 201, "an order")
+    daemon = cache(p, p.start)
+    until("it is ready", lambda: ask(daemon, "/readyz")[0] == 200)
+    equal(ask(daemon, "/readyz?verbose")[1], "[+]consumer %s.cache\n[+]cache\nok\n" % p.prefix, "/readyz")
+    until("it has followed", lambda: metric(daemon, "assent_cache_events_total") == 2)
+    until("no lag", lambda: "assent_kafka_consumer_lag" in ask(daemon, "/metrics")[1] and metric(daemon, "assent_kafka_consumer_lag") == 0)
+    equal(metric(daemon, "assent_messages_total", type="record", result="applied"), 2, "events that were handled")
+    equal(metric(daemon, "assent_lanes", state="ready"), pipeline.LANES, "lanes")
+    equal([metric(daemon, "assent_ready", source=source) for source in ("cache", "consumer %s.cache" % p.prefix)], [1, 1], "ready")
+    check("assent_cache_requests_total" in linted(daemon), "what it serves")
+    equal(daemon.stop(), 0, "exit status")
+    equal(shop.place("meanwhile").status, 201, "an order")
+    daemon = cache(p, p.start)
+    until("it has caught up", lambda: metric(daemon, "assent_messages_total", type="record", result="applied") == 2)
+    equal(daemon.stop(), 0, "exit status")
+
+
 def lives_and_is_not_ready_while_it_opens(p):
     """A port that nobody answers on stands for a broker that is away."""
     with socket.socket() as silent:
@@ -154,7 +234,7 @@ def lives_and_is_not_ready_while_it_opens(p):
         kept = pipeline.BROKERS
         pipeline.BROKERS = "127.0.0.1:%d" % silent.getsockname()[1]
         try:
-            for daemon in p.launch("assent-coordinator"), p.launch("assent-payment", "--db", p.db("payment")):
+            for daemon in p.launch("assent-coordinator"), p.launch("assent-payment", "--db", p.db("payment")), cache(p, p.launch):
                 equal(ask(daemon, "/livez"), (200, "ok\n"), "/livez")
                 equal(ask(daemon, "/readyz?verbose"), (503, "[-]%s: opening\nnot ready\n" % daemon.name), "/readyz")
                 check("assent_build_info{program=\"%s\"" % daemon.name in ask(daemon, "/metrics")[1], "/metrics")
@@ -227,7 +307,7 @@ def off_is_off(p):
 
 
 main(every_daemon_tells_what_rules_and_dashboard_want, what_cannot_be_read_is_counted, a_broker_that_dies_makes_nobody_restart,
-     lives_and_is_not_ready_while_it_opens, in_doubt_rises_without_a_coordinator_and_falls_again,
+     an_order_service_tells_of_its_client, events_that_wait_for_their_topic_are_seen, a_cache_tells_how_far_it_follows, lives_and_is_not_ready_while_it_opens, in_doubt_rises_without_a_coordinator_and_falls_again,
      a_coordinator_that_takes_over_tells_how_long_it_took, the_service_manager_is_told, off_is_off,
      # An embedded broker's groups settle badly, so its coordinators subscribe to none.
      *([] if EMBEDDED else [a_member_that_got_no_lane_is_ready_too]))

@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
 """The order service as its clients see it: a request that is sent again has one effect and one answer, whatever dies."""
+import http.client
+import json
 import os
 import random
+import re
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -99,12 +103,14 @@ def bad_orders_are_told_all_that_is_wrong(p):
 
 def same_answers(p, shop, posts, key):
     """`posts` requests at once, and nothing but the mark of a replay tells them apart."""
-    with ThreadPoolExecutor(200) as pool:
+    with ThreadPoolExecutor(posts) as pool:
         answers = list(pool.map(lambda _: shop.place(key, order(cents=7), Prefer="wait=30"), range(posts)))
     equal({(answer.status, answer.body, answer.headers["ETag"], answer.headers["Location"]) for answer in answers},
           {(201, answers[0].body, '"2"', answers[0].headers["Location"])}, "answers")
     equal(sum("Idempotent-Replayed" not in answer.headers for answer in answers), 1, "one of them did it")
     equal(p.query("order", "SELECT count(*) FROM orders WHERE total_cents = 7"), [(1,)], "orders")
+    begun = {record["message"]["txn_id"] for record in p.tail("inbox") if record["message"]["type"] == "BEGIN"}
+    equal(begun, {answers[0].json["txn_id"]}, "transactions that were begun")
 
 
 def a_thousand_posts_with_one_key_are_one(p):
@@ -206,6 +212,24 @@ def a_pending_order_is_cancelled_by_delete(p):
     p.audit()
 
 
+def a_cancellation_is_asked_for_until_there_is_an_outcome(p):
+    shop = up(p).start()
+    p.coordinator_process.kill()
+    first = shop.place("k", Prefer="respond-async")
+    other = shop.place("other", Prefer="respond-async")
+    equal(shop.delete(first.json["order"], '"1"').status, 202, "asked for")
+
+    def asked(seen=first):
+        return [record for record in p.tail("inbox") if record["message"]["type"] == "CONTROL"
+                and record["message"]["txn_id"] == seen.json["txn_id"]]
+    until("it is asked for again by itself", lambda: len(asked()) > 1)
+    equal(asked(other), [], "of the other order nothing was asked")
+    p.coordinator_process = p.coordinator()
+    equal(settled(shop, first.json["txn_id"])["reason"], "cancelled by DELETE", "the reason")
+    check(settled(shop, other.json["txn_id"])["reason"] != "cancelled by DELETE", "the other one is not cancelled")
+    p.audit()
+
+
 def pages_hold_every_order_once(p):
     shop = up(p).start()
     placed = [shop.place("k%d" % n, order("nobody" if n % 3 == 0 else "alice", 1)).json["order_id"] for n in range(12)]
@@ -266,6 +290,49 @@ def until_answered(shop, key, body, status=201):
         check(answer.status in (status, 202, 409, 503), repr(answer))
         return answer if answer.status == status else None
     return until("a result for " + key, ask, 40)
+
+
+def streams_have_limits(p):
+    shop = up(p, streams_max=2, backlog_max=20).start(build=SEAMS)
+    path = shop.place("k", dict(order("nobody"), items=[{"sku": "%064d" % n, "quantity": 1} for n in range(100)])).headers["Location"]
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.connect(("127.0.0.1", shop.port))
+    slow.sendall(b"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    response = http.client.HTTPResponse(slow, method="GET")
+    response.begin()  # and nothing more is read, until far more is there than fits in between
+    for version in range(2, 62):
+        equal(shop.patch(path, {"note": "%d" % version}, '"%d"' % version).status, 200, "a change")
+    text = response.read().decode()
+    numbers = [int(number) for number in re.findall("^id: (.*)", text, re.M)]
+    told = json.loads(re.search('event: behind\ndata: (.*)\n\n$', text).group(1))
+    equal(numbers, list(range(3, 3 + len(numbers))), "what came before it was cut off")
+    equal((numbers[-1] + told["waiting"], told["most"]), (62, 20), "what it is told")
+    check(told["waiting"] > 20 and shop.process.said("its reader is too slow"), "why: %r" % told)
+    slow.close()
+    back = Events(shop, last=numbers[-1])
+    until("what it missed", lambda: len(back.events) == told["waiting"])
+    equal([number for number, _, _ in back.events], list(range(numbers[-1] + 1, 63)), "none is left out")
+    other = Events(shop)
+    problem(shop.get("/v1/events"), 503, "too-many-streams")
+    check(int(shop.get("/v1/events").headers["Retry-After"]) > 0, "when to come back")
+    shop.patch(path, {"note": "x"}, '"62"')
+    until("those who have a stream go on", lambda: back.events[-1][0] == 63 and other.events)
+    back.close()
+    again = until("a place is free again", lambda: stream_or_none(shop, path))
+    for stream in (other, again):
+        stream.close()
+    equal(shop.process.stop(40), 0, "the service ends: " + shop.process.text()[-3000:])
+    check(not shop.process.said("ERROR: .*Sanitizer|runtime error:"), "a sanitizer found something")
+
+
+def stream_or_none(shop, path):
+    """A stream, if there is a place. That a reader is gone shows when it is to be told something."""
+    shop.patch(path, {"note": str(time.monotonic())}, "*")
+    stream = Events(shop)
+    if stream.response.status == 200:
+        return stream
+    stream.close()
 
 
 def dying_at_its_crash_points_it_charges_once(p):
@@ -376,6 +443,7 @@ def callers_have_keys_of_their_own(p):
 main(a_request_has_one_effect_and_one_answer, an_abort_is_a_result_with_its_reason, bad_orders_are_told_all_that_is_wrong,
      a_thousand_posts_with_one_key_are_one, a_thousand_posts_with_one_key_are_one_under_sanitizers,
      without_a_coordinator_it_is_accepted_and_goes_on, preconditions_are_judged_in_order, a_pending_order_is_cancelled_by_delete,
-     pages_hold_every_order_once, events_go_on_where_they_ended, dying_at_its_crash_points_it_charges_once,
+     a_cancellation_is_asked_for_until_there_is_an_outcome,
+     pages_hold_every_order_once, events_go_on_where_they_ended, streams_have_limits, dying_at_its_crash_points_it_charges_once,
      killed_at_random_it_charges_once, what_was_claimed_too_long_ago_is_cancelled,
      it_says_no_when_too_many_wait_and_ends_with_all_answered, callers_have_keys_of_their_own)

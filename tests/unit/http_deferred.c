@@ -63,6 +63,15 @@ struct reading {
         int64_t told;
 };
 
+static atomic_bool waits; /* what has been published and not told is counted */
+
+static uint64_t backlog(void *context)
+{
+        const struct reading *reading = context;
+        int64_t now = atomic_load(&published);
+        return atomic_load(&waits) && now > reading->told ? (uint64_t)(now - reading->told) : 0;
+}
+
 static int64_t next_event(void *context, char *buffer, size_t size)
 {
         struct reading *reading = context;
@@ -84,7 +93,7 @@ static struct assent_http_stream new_stream(void)
 {
         atomic_fetch_add(&streams_open, 1);
         return (struct assent_http_stream){
-            .next = next_event, .closed = stream_closed, .context = calloc(1, sizeof(struct reading))};
+            .next = next_event, .closed = stream_closed, .backlog = backlog, .context = calloc(1, sizeof(struct reading))};
 }
 
 static void events(void *app, struct assent_http_request *request)
@@ -368,6 +377,84 @@ Test(http_deferred, a_stream_that_is_not_wanted_is_closed_at_once)
         ask(port, "HEAD /events HTTP/1.1\r\n" HOST "\r\n", &reply);
         check_status(reply, 200);
         cr_assert_eq(atomic_load(&streams_closed), 2);
+        close_server();
+}
+
+Test(http_deferred, streams_have_a_limit)
+{
+        enum { MOST = 3 };
+        int fds[MOST];
+        char value[8];
+        close_server();
+        struct assent_http_options made = options();
+        made.streams_max = MOST;
+        made.heartbeat_ms = 20;
+        open_server(&made);
+        for (int i = 0; i < MOST; i++) {
+                fds[i] = connect_to(port);
+                send_text(fds[i], GET("/events"));
+                receive_head(fds[i], &reply);
+                check_status(reply, 200);
+        }
+        for (int i = 1; i <= 2; i++) {
+                ask(port, GET("/events"), &reply);
+                check_status(reply, 503);
+                check_body(reply, "/problems/too-many-streams");
+                cr_assert_not_null(reply_field(&reply, "Retry-After", value, sizeof value));
+                cr_assert_eq(atomic_load(&streams_closed), i, "whoever gets no stream is told that it is closed");
+        }
+        atomic_fetch_add(&published, 1);
+        assent_http_wake(server);
+        for (int i = 0; i < MOST; i++) /* the others have noticed nothing */
+                read_until(fds[i], "id: 1\n\n");
+        do { /* until it is noticed that one has gone */
+                close(fds[0]);
+                fds[0] = connect_to(port);
+                send_text(fds[0], GET("/events"));
+                receive_head(fds[0], &reply);
+        } while (reply.status == 503);
+        check_status(reply, 200);
+        for (int i = 0; i < MOST; i++)
+                close(fds[i]);
+        close_server();
+}
+
+Test(http_deferred, a_reader_at_the_limit_of_its_backlog_is_served_and_one_past_it_is_told)
+{
+        enum { MOST = 50 };
+        close_server();
+        struct assent_http_options made = options();
+        made.backlog_max = MOST;
+        open_server(&made);
+        atomic_store(&waits, true);
+        for (int more = 0; more <= 1; more++) {
+                int fd = connect_to(port);
+                atomic_store(&published, MOST + more);
+                send_text(fd, GET("/events"));
+                receive_head(fd, &reply);
+                check_status(reply, 200);
+                read_until(fd, more ? "event: behind\ndata: {\"waiting\":51,\"most\":50}\n\n\r\n0\r\n\r\n" : "id: 50\n\n");
+                close(fd);
+        }
+        close_server();
+        cr_assert_eq(atomic_load(&streams_closed), 2);
+}
+
+/* Its stream is never asked for more, so nothing but the time tells. */
+Test(http_deferred, a_reader_that_takes_nothing_is_closed)
+{
+        close_server();
+        struct assent_http_options made = options();
+        made.timeout_ms = 500;
+        made.heartbeat_ms = 60000;
+        open_server(&made);
+        atomic_store(&published, INT64_C(1) << 30);
+        int fd = connect_to(port), small = 4096;
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        send_text(fd, GET("/events"));
+        while (atomic_load(&streams_closed) == 0)
+                ask(port, GET("/once"), &reply);
+        close(fd);
         close_server();
 }
 

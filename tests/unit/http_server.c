@@ -596,6 +596,8 @@ static void refuses(const struct assent_http_options *made, enum assent_err want
 REFUSES(no_threads_are_refused, threads, 0, ASSENT_E_ARGUMENT, "from 1 to 16")
 REFUSES(seventeen_threads_are_refused, threads, 17, ASSENT_E_ARGUMENT, "from 1 to 16")
 REFUSES(no_connections_are_refused, connections_max, 0, ASSENT_E_ARGUMENT, "connections_max")
+REFUSES(no_streams_are_refused, streams_max, 0, ASSENT_E_ARGUMENT, "streams_max")
+REFUSES(too_many_streams_are_refused, streams_max, 100001, ASSENT_E_ARGUMENT, "streams_max")
 REFUSES(tiny_headers_are_refused, header_bytes_max, 255, ASSENT_E_ARGUMENT, "header_bytes_max")
 REFUSES(huge_headers_are_refused, header_bytes_max, 65537, ASSENT_E_ARGUMENT, "header_bytes_max")
 REFUSES(huge_bodies_are_refused, body_bytes_max, ((size_t)1 << 30) + 1, ASSENT_E_ARGUMENT, "body_bytes_max")

@@ -1,11 +1,13 @@
 /* What a service manager hears. */
 #include <criterion/criterion.h>
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -101,4 +103,57 @@ Test(notify, nobody_to_be_told)
         assent_notify("READY=1");
         setenv("NOTIFY_SOCKET", "vsock:2:1", 1); /* not one we speak */
         assent_notify("READY=1");
+}
+
+/* ---- a file ---- */
+
+static void file_is(const char *path, const char *wanted)
+{
+        char text[64] = "";
+        FILE *file = fopen(path, "re");
+        cr_assert(file);
+        text[fread(text, 1, sizeof text - 1, file)] = '\0';
+        fclose(file);
+        cr_assert_str_eq(text, wanted);
+}
+
+Test(notify, a_file_is_written_whole_and_replaces_what_stood_there)
+{
+        char path[64], other[64];
+        cr_assert_not_null(mkdtemp(folder));
+        snprintf(path, sizeof path, "%s/port", folder);
+        snprintf(other, sizeof other, "%s/other", folder);
+        cr_assert(assent_notify_file(path, "%u\n", 65535U));
+        file_is(path, "65535\n");
+        cr_assert(assent_notify_file(path, "%u\n", 80U));
+        file_is(path, "80\n");
+        cr_assert(assent_notify_file(other, "stays\n"));
+        cr_assert(unlink(path) == 0 && symlink(other, path) == 0);
+        cr_assert(assent_notify_file(path, "%u\n", 81U));
+        file_is(path, "81\n");
+        file_is(other, "stays\n");
+        cr_assert(unlink(path) == 0 && unlink(other) == 0);
+        cr_assert_eq(rmdir(folder), 0, "something was left beside");
+}
+
+Test(notify, a_file_that_cannot_be_written_is_told_and_leaves_nothing)
+{
+        char path[5000], beside[64];
+        cr_assert_not_null(mkdtemp(folder));
+        errno = 0;
+        cr_assert(!assent_notify_file("/nowhere/at/all", "x") && errno == ENOENT);
+        snprintf(path, sizeof path, "%s/port", folder);
+        snprintf(beside, sizeof beside, "%s/port.new", folder);
+        cr_assert_eq(mkdir(path, 0700), 0);
+        cr_assert(!assent_notify_file(path, "x") && errno == EISDIR, "%s", strerror(errno));
+        cr_assert(symlink("elsewhere", beside) == 0 && !assent_notify_file(path, "x") && errno == ELOOP, "a link was followed");
+        cr_assert(unlink(beside) == 0 && rmdir(path) == 0);
+        cr_assert_eq(rmdir(folder), 0, "something was left beside");
+        memset(path, 'x', sizeof path - 1);
+        memcpy(path, "/tmp/", 5);
+        path[4096 - 1 - 4] = '\0'; /* as long as a path may be, with ".new" and its NUL; but no name may be */
+        cr_assert(!assent_notify_file(path, "x") && errno == ENAMETOOLONG);
+        path[4096 - 1 - 4] = 'x';
+        path[4096 - 4] = '\0';
+        cr_assert(!assent_notify_file(path, "x") && errno == ENAMETOOLONG);
 }

@@ -413,6 +413,60 @@ Test(outbox, back_off_doubles_to_its_limit)
         }
 }
 
+static struct assent_bus_ops hanging; /* the broker's, with a look-up that nobody answers */
+
+static enum assent_err lookup_hangs(struct assent_bus *bus, const char *topic, int *lanes)
+{
+        (void)bus, (void)topic;
+        cr_expect_eq(sent_total(events), 1, "what goes without waits for a look-up");
+        broker.now_ms += 1000; /* as long as the bus waits for the cluster */
+        broker.lookups++;
+        *lanes = 0;
+        return ASSENT_E_BROKER;
+}
+
+static enum assent_result run_publish_to_four(void *context, struct assent_tx *tx)
+{
+        static const char *const names[] = {"a.topic", "b.topic", EVENTS, "z.topic"};
+        (void)context;
+        for (size_t i = 0; i < 4; i++) {
+                topic_name = names[i];
+                cr_expect_eq(publish_one(tx), ASSENT_OK);
+        }
+        return ASSENT_RESULT_DONE;
+}
+
+Test(outbox, look_ups_are_one_a_turn_and_hold_back_nothing_else)
+{
+        broker_set("assent.retry_ms=5000");
+        start_open();
+        hanging = *broker.bus.ops;
+        hanging.lookup = lookup_hangs;
+        const struct assent_bus_ops *answering = broker.bus.ops;
+        broker.bus.ops = &hanging;
+        int before = broker.lookups;
+        submit_work(run_publish_to_four, NULL);
+        step();
+        for (int turn = 1; turn <= 3; turn++) {
+                int64_t began_ms = broker.now_ms;
+                cr_assert_eq(assent_participant_step(participant, 5000), ASSENT_OK);
+                cr_assert_eq(broker.lookups, before + turn);
+                cr_assert_eq(broker.now_ms, began_ms + 1000);
+                cr_assert_eq(broker.waited_ms == 0, turn < 3, "the next look-up waits for something else");
+        }
+        step();
+        cr_assert_eq(broker.lookups, before + 3, "asked again before the back-off was over");
+        broker.bus.ops = answering;
+        int topics[] = {broker_make("assent.a.topic"), broker_make("assent.b.topic"), broker_make("assent.z.topic")};
+        broker.now_ms += 5000;
+        for (int turn = 1; turn <= 3; turn++) {
+                step();
+                cr_assert_eq(sent_total(topics[0]) + sent_total(topics[1]) + sent_total(topics[2]), turn);
+        }
+        step_later();
+        cr_assert_eq(rows(), 0);
+}
+
 Test(outbox, denied_topic_is_tried_again_from_the_first_that_came_back)
 {
         start_open();

@@ -36,6 +36,13 @@ struct assent_notice {
         uint64_t lamport;
 };
 
+/* What clients did, for metrics: moved by a client's thread, read from any. Zeroed memory is empty. */
+struct assent_client_counts {
+        uint64_t sent, held, refused, dropped; /* begins: queued; of those what the broker has, has refused, never answered */
+        uint64_t outcomes[ASSENT_REJECTED + 1]; /* records of the prefix, by enum assent_outcome; 0: unreadable ones */
+        uint64_t expired; /* waits that ended without an outcome: of await, or of a service that waits in its own way */
+};
+
 struct assent_client_options {
         size_t struct_size;
         const struct assent_config *config; /* borrowed until close */
@@ -47,6 +54,7 @@ struct assent_client_options {
          * ASSENT_E_TOO_LARGE, ASSENT_E_NOT_FOUND, ASSENT_E_DENIED, ASSENT_E_KAFKA. */
         void (*began)(void *context, const struct assent_uuid *txn_id, enum assent_err err);
         void *context;
+        struct assent_client_counts *counts; /* goes on counting there; borrowed until close. NULL: nobody wants to know */
 };
 #define ASSENT_CLIENT_OPTIONS_INIT {.struct_size = sizeof(struct assent_client_options)}
 
@@ -110,6 +118,9 @@ ASSENT_API enum assent_err assent_client_step(struct assent_client *client, int 
 ASSENT_API void assent_client_stop(struct assent_client *client);
 /* Makes the step that runs now, or else the next one, return early. Thread: any. */
 ASSENT_API void assent_client_wake(struct assent_client *client);
+/* Writes the families assent_client_… of a page, from a source of an observer. Thread: any, while a client counts too. */
+struct assent_exposition; /* of observe.h */
+ASSENT_API void assent_client_metrics(const struct assent_client_counts *counts, struct assent_exposition *out);
 /* The sentence about the newest failure; "" when there was none. Ownership: the client's, until the next call. */
 ASSENT_API const char *assent_client_errmsg(const struct assent_client *client);
 /* Sends what is queued and disconnects; no callback is called. NULL is fine; right also after a failed open.

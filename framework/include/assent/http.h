@@ -48,11 +48,14 @@ struct assent_http_options {
         size_t body_bytes_max;   /* beyond: 413 */
         uint32_t timeout_ms;     /* for a request to arrive whole, and between two; slower clients are closed */
         uint32_t heartbeat_ms;   /* between comments in a silent event stream */
+        unsigned streams_max;    /* event streams at once; beyond: 503 */
+        uint64_t backlog_max;    /* events that may wait for the reader of a stream; beyond: its stream ends */
         void (*observed)(void *app, const struct assent_http_seen *seen); /* on a server thread; may be NULL */
 };
 #define ASSENT_HTTP_OPTIONS_INIT \
         {.struct_size = sizeof(struct assent_http_options), .listen = "127.0.0.1:0", .threads = 2, .connections_max = 2000, \
-         .header_bytes_max = 8192, .body_bytes_max = 65536, .timeout_ms = 10000, .heartbeat_ms = 15000}
+         .header_bytes_max = 8192, .body_bytes_max = 65536, .timeout_ms = 10000, .heartbeat_ms = 15000, \
+         .streams_max = 1000, .backlog_max = 10000}
 
 /* Listens and serves from threads of its own.
  * Ownership: *out is set even when the call fails (then only errmsg and close), unless memory ran out.
@@ -121,8 +124,12 @@ struct assent_http_stream {
         int64_t (*next)(void *context, char *buffer, size_t size);
         void (*closed)(void *context); /* the last call */
         void *context;
+        /* So many events wait for this reader; 0 within an event. Asked before `next`; may be NULL. When there are more than
+         * backlog_max, the stream ends with an event "behind" that says so, and the reader may come back with Last-Event-ID. */
+        uint64_t (*backlog)(void *context);
 };
-/* Answers with a stream; comments go out while it is silent. */
+/* Answers with a stream, or with 503 and Retry-After when there are streams_max; comments go out while it is silent. A reader
+ * that takes nothing for timeout_ms is closed. */
 ASSENT_API void assent_http_stream(struct assent_http_request *request, const struct assent_http_stream *stream);
 /* All streams are asked for more. Thread: any. */
 ASSENT_API void assent_http_wake(struct assent_http *http);

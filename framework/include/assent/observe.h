@@ -87,6 +87,10 @@ ASSENT_API void assent_http_metrics_close(struct assent_http_metrics *metrics);
 
 /* A line to the service manager (sd_notify(3): "READY=1", "STATUS=…", "STOPPING=1"), if $NOTIFY_SOCKET names one. */
 ASSENT_API void assent_notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Writes a text to the file `path`, a port for one, that whoever waits for the file finds whole: it is written beside, to
+ * PATH.new, and renamed. A link that stands there is replaced, not followed. Blocks: for the file system.
+ * False with errno when that failed; then nothing is left behind, and what stood there stands. */
+ASSENT_API bool assent_notify_file(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #ifdef __cplusplus
 }
