@@ -57,13 +57,13 @@ fail() {
 
 finish() {
         local failure
+        [ $((passed + failed)) -gt 0 ] || fail run.sh "nothing was run: ONLY='${ONLY:-}' names nothing here"
         if [ ${#failures[@]} -gt 0 ]; then
                 say '' 'failed:'
                 for failure in "${failures[@]}"; do
                         say "  $failure"
                 done
         fi
-        [ $((passed + failed)) -gt 0 ] || fail run.sh "nothing was run: ONLY='${ONLY:-}' names nothing here"
         say "$passed passed, $failed failed"
         [ "$failed" -eq 0 ] || exit 1
         exit 0
@@ -383,7 +383,8 @@ run_stages() {
 }
 
 # The stages that only compute run beside those that mostly wait for brokers, on what these leave of the processors; then their
-# report is told and added up. (A run.sh of its own, in a session of its own, so that it cleans up after itself.)
+# report is told and added up, and what failed there stands in the list at the end. (A run.sh of its own, in a session of its
+# own, so that it cleans up after itself.)
 beside_start() {
         mkdir -p "$logs"
         say "beside the others, at low priority: $*"
@@ -392,10 +393,12 @@ beside_start() {
 }
 
 beside_finish() {
-        local good=0 bad=1 status=0 _
+        local good=0 bad=0 status=0 named _
         wait "$beside_pid" || status=$?
         beside_pid=''
-        sed '$d' "$logs/beside.log"
+        sed -E '/^failed:$/,$d; /^[0-9]+ passed, [0-9]+ failed$/d' "$logs/beside.log"
+        mapfile -t named < <(sed -n '/^failed:$/,$s/^  //p' "$logs/beside.log")
+        failures+=("${named[@]}")
         read -r good _ bad _ < <(tail -n 1 "$logs/beside.log" | grep -E '^[0-9]+ passed, [0-9]+ failed$') ||
                 fail beside "no report; exit status $status (see beside.log)"
         passed=$((passed + good)) failed=$((failed + bad))

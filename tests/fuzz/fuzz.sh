@@ -12,6 +12,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 # What `again` adds to the corpus: some seconds on a slow core. Counted in inputs, not seconds, so that they are the same.
 declare -A runs=([coordinator]=1000 [headers]=2500 [participant]=20000 [decode]=80000 [texts]=150000 [properties]=3000 [http]=40000)
+# New inputs that a target must at least make in a minute: a twentieth of what was measured (README.md). Fewer are no test of it:
+# it was starved of the processor, or stuck.
+declare -A least=([coordinator]=325 [headers]=245 [participant]=1930 [decode]=9200 [texts]=9400 [properties]=740 [http]=15000)
 declare -A size_max=([coordinator]=1024 [headers]=600 [participant]=512 [decode]=4098 [texts]=2000 [properties]=10000 [http]=1000)
 # The sanitizer's own queue of freed memory would count as the target's.
 export ASAN_OPTIONS=quarantine_size_mb=16
@@ -27,7 +30,7 @@ usage() {
 
 # one PART TARGET: writes its lines of TAP, without the numbers, to a file.
 one() {
-        local part=$1 target=$2 status=0 executed log=build/fuzz/$2.$1.log
+        local part=$1 target=$2 status=0 executed read made wanted=1 limit_s=600 why log=build/fuzz/$2.$1.log
         local kept=tests/fuzz/corpus/$target found=build/fuzz/corpus/$target input
         local -a options=("${limits[@]}" "-max_len=${size_max[$target]}" "-artifact_prefix=build/fuzz/$target-")
         if [ "$part" = again ]; then
@@ -35,16 +38,25 @@ one() {
                 options+=(-seed=1 "-runs=${runs[$target]}")
         else
                 options+=("-seed=$seed" "-max_total_time=$seconds")
+                wanted=$((least[$target] * seconds / 60)) limit_s=$((3 * seconds + 120))
         fi
         mkdir -p "$found"
-        "build/fuzz/tests/fuzz_$target" "${options[@]}" "$found" "$kept" >"$log" 2>&1 || status=$?
+        # The target has no limit of its own for what it does before its first input.
+        timeout --foreground -k 10 "$limit_s" "build/fuzz/tests/fuzz_$target" "${options[@]}" "$found" "$kept" >"$log" 2>&1 || status=$?
         executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-        if [ "$status" -eq 0 ] && [ "${executed:-0}" -ge "$(find "$kept" -type f | wc -l)" ]; then
+        read=$(sed -nE 's/^#([0-9]+)\s+INITED .*/\1/p' "$log") # the corpus; all, if not even that came to its end
+        made=$((${executed:-0} - ${read:-${executed:-0}}))
+        why="exit status $status"
+        case $status in
+        0) why="only $made new inputs, at least $wanted are wanted: no processor time, or stuck" ;;
+        124) why="stopped after $limit_s s" ;;
+        esac
+        if [ "$status" -eq 0 ] && [ "$made" -ge "$wanted" ]; then
                 echo "ok - $target $part: $executed inputs" >"$results/$target.$part"
                 return
         fi
         {
-                echo "not ok - $target $part: exit status $status; see $log"
+                echo "not ok - $target $part: $why; see $log"
                 grep -E 'assertion failed|ERROR:|SUMMARY:' "$log" | sed 's/^/# /' || true
                 input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
                 if [ -n "$input" ]; then

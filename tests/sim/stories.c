@@ -16,17 +16,23 @@
 #include "codec/codec.h"
 #include "core/ids.h"
 #include "core/participant.h"
+#include "kafka.h"
 
-#define INBOX    "assent.inbox"
-#define COMMANDS "assent.svc-%d.commands"
+#define INBOX        "assent.inbox"
+#define COMMANDS     "assent.svc-%d.commands"
+#define COORDINATORS "assent.coordinator"
+#define HOUR_MS      INT64_C(3600000)
 
 static struct {
         struct assent_codec *codec;
         void (*judge)(const struct sim_log *log, int64_t offset, const struct sim_process *sender);
         void (*watch)(const struct assent_message *message); /* every record, before anybody can read it */
-        struct sim_process *victim;
+        struct sim_process *victim; /* who comes to `point` (NULL: any) stops for so long; what it sends then is counted */
         const char *point;
-        int seen;
+        int64_t pause_us, woken_us;
+        const char *counted; /* who comes to this point is counted in `seen`, and stays so long */
+        int64_t slow_us;
+        int seen, sent;
         int64_t died_us, again_us;
         uint8_t kept[4096]; /* a record's value, to be appended again */
         size_t kept_size;
@@ -52,6 +58,7 @@ static void appended(const struct sim_log *log, int64_t offset, const struct sim
 {
         if (story.judge)
                 story.judge(log, offset, sender);
+        story.sent += sender && sender == story.victim && story.woken_us && sim_now_us() >= story.woken_us;
         const struct sim_record *record = &log->records[offset];
         struct assent_message message;
         if (!story.watch || record->marker ||
@@ -62,10 +69,17 @@ static void appended(const struct sim_log *log, int64_t offset, const struct sim
 
 static void at_point(struct sim_process *process, const char *name)
 {
-        if (!name || !story.point || process != story.victim || strcmp(name, story.point) != 0)
+        if (name && story.counted && strcmp(name, story.counted) == 0) {
+                story.seen++;
+                if (story.slow_us)
+                        sim_wait(sim_now_us() + story.slow_us, NULL, NULL);
+        }
+        if (!name || !story.point || (story.victim && process != story.victim) || strcmp(name, story.point) != 0)
                 return;
+        story.victim = process;
         story.point = NULL;
-        sim_pause(process, sim_now_us() + INT64_C(3600000000));
+        story.woken_us = sim_now_us() + story.pause_us;
+        sim_pause(process, story.woken_us);
 }
 
 /* Transactions of two branches, on the first two services, that everybody says YES to. */
@@ -96,6 +110,12 @@ static void plan_refused(void)
         plan();
         for (unsigned i = 0; i < sim_transactions_count; i++)
                 sim_transactions[i].payloads[1].vote = ASSENT_VOTE_NO;
+}
+
+static void plan_stubborn(void)
+{
+        plan();
+        sim_transactions[0].payloads[0].retries_later = 100;
 }
 
 static int standbys; /* of the next world */
@@ -141,11 +161,29 @@ static struct sim_process *service(int number)
         return sim_processes[sim_options.coordinators + number];
 }
 
-/* It goes and stays away until sim_start. */
+/* NULL: whoever comes to it first. */
+static void stop_at(struct sim_process *process, const char *point, int64_t ms)
+{
+        story.victim = process;
+        story.point = point;
+        story.pause_us = 1000 * ms;
+        for (int i = 0; i < 3000 && story.point; i++)
+                run_ms(1);
+        expect(!story.point, "nobody came to %s", point);
+}
+
+/* It goes and stays away until `up`. */
 static void down(struct sim_process *process)
 {
         process->ended = NULL;
         sim_kill(process, SIM_KILLED);
+}
+
+/* After a violation no time passes: who was to go is still there. */
+static void up(struct sim_process *process)
+{
+        if (!sim_violated())
+                sim_start(process);
 }
 
 /* Everything must come to its end, and the books must balance. */
@@ -226,6 +264,8 @@ static int64_t find_command(int number, enum assent_phase phase)
 static void append_again(struct sim_log *log, int64_t offset)
 {
         char key[64];
+        if (sim_violated()) /* it may not even be there */
+                return;
         snprintf(key, sizeof key, "%.*s", (int)log->records[offset].key_size, (const char *)log->records[offset].bytes);
         ASSENT_ASSERT(log->records[offset].size <= sizeof story.kept);
         story.kept_size = log->records[offset].size;
@@ -266,7 +306,7 @@ static void textbook_3pc(void)
         run_ms(5000);
         expect(state_of(0) == ASSENT_BRANCH_COMMITTED && state_of(1) == ASSENT_BRANCH_COMMITTED,
                "states %d and %d with no coordinator alive", (int)state_of(0), (int)state_of(1));
-        sim_start(coordinator(0));
+        up(coordinator(0));
         finish();
 }
 
@@ -289,7 +329,7 @@ static void coordinator_gone(void)
                        "svc-%d is still in doubt about %d branches", i,
                        (int)ask(i, "SELECT count(*) FROM assent_branch WHERE state IN (2, 3)"));
         expect(ask(0, "SELECT count(*) FROM ledger") > 0, "nothing was committed");
-        sim_start(coordinator(0));
+        up(coordinator(0));
         finish();
 }
 
@@ -315,7 +355,7 @@ static void warm_standby(void)
                (int)((story.again_us - story.died_us) / 1000));
         expect(ask(0, "SELECT count(*) FROM ledger") == 40, "%d of 40 were committed",
                (int)ask(0, "SELECT count(*) FROM ledger"));
-        sim_start(coordinator(0));
+        up(coordinator(0));
         finish();
 }
 
@@ -324,15 +364,41 @@ static void zombie_coordinator(void)
 {
         open_world(30, 2, plan);
         run_ms(300);
-        story.victim = coordinator(0);
-        story.point = "coordinator_after_step";
+        stop_at(NULL, "coordinator_after_step", HOUR_MS);
+        run_ms(HOUR_MS + 5000);
+        finish();
+}
+
+/* A coordinator stops between two emissions of one record, for longer than its group waits. When the other one has the lane
+ * and has done all the work, it wakes and goes on with what it had read: it repeats, and moves nothing. */
+static void work_after_revoke(void)
+{
+        open_world(40, 2, plan);
         run_ms(300);
-        if (story.point) { /* the other one has the lane */
-                story.victim = coordinator(1);
-                run_ms(300);
-        }
-        expect(!story.point, "no coordinator came to its step");
-        run_ms(3605000);
+        stop_at(NULL, "coordinator_between_emissions", 8000);
+        run_ms(6000);
+        expect(sim_check_finished(), "the other coordinator did not finish the work");
+        int64_t committed = sim_group_offset(COORDINATORS, 0), booked = ask(0, "SELECT count(*) FROM ledger");
+        expect(story.sent == 0, "it did not stop");
+        run_ms(3000);
+        expect(story.sent > 0, "it did not go on working");
+        expect(sim_group_offset(COORDINATORS, 0) >= committed, "its checkpoint counted though it had lost the lane");
+        expect(ask(0, "SELECT count(*) FROM ledger") == booked, "what it repeated was done twice");
+        finish();
+}
+
+/* A participant stops inside its handler until the transaction is decided without it. Then it finishes and votes YES. */
+static void late_vote(void)
+{
+        open_world(1, 1, plan);
+        stop_at(service(1), "participant_after_handler", 5000);
+        run_ms(4000);
+        expect(state_of(0) == ASSENT_BRANCH_ABORTED, "state %d", (int)state_of(0));
+        int64_t decided = sim_log_of(INBOX, 0)->high;
+        run_ms(2000);
+        expect(sim_log_of(INBOX, 0)->high > decided, "it did not vote");
+        expect(state_of(1) == ASSENT_BRANCH_ABORTED, "state %d after a vote that came too late", (int)state_of(1));
+        expect(ask(1, "SELECT count(*) FROM hold") == 0, "the hold of a vote that came too late stays");
         finish();
 }
 
@@ -373,6 +439,8 @@ static void abort_first(void)
         run_ms(1500); /* aborted: svc-1 said NO; svc-0 has read nothing */
         int64_t abort_ = find_command(0, ASSENT_ABORT);
         expect(abort_ > find_command(0, ASSENT_PREPARE), "no ABORT");
+        if (sim_violated())
+                return;
         /* The same records in the other order, as if another coordinator's had come first. */
         struct sim_log *log = commands_of(0);
         struct sim_record first = log->records[0];
@@ -394,19 +462,19 @@ static void old_backup(void)
         down(service(0));
         run_ms(1);
         struct sim_disk_copy *old = sim_disk_save(service(0)->disk);
-        sim_start(service(0));
+        up(service(0));
         run_ms(600);
         down(service(0));
         run_ms(1);
         struct sim_disk_copy *newest = sim_disk_save(service(0)->disk);
         sim_disk_restore(service(0)->disk, old);
         sim_check_refusals_allowed = true;
-        sim_start(service(0));
+        up(service(0));
         run_ms(4000);
         expect(!service(0)->running && service(0)->err == ASSENT_E_POSITION,
                "the old copy was not refused: %s", assent_err_name(service(0)->err));
         sim_disk_restore(service(0)->disk, newest);
-        sim_start(service(0));
+        up(service(0));
         finish();
         sim_disk_copy_free(old);
         sim_disk_copy_free(newest);
@@ -424,8 +492,8 @@ static void truncated_log(void)
         sim_check_refusals_allowed = true;
         sim_cluster_truncate(sim_log_of(INBOX, 0), 20);
         sim_cluster_truncate(commands_of(0), 5);
-        sim_start(coordinator(0));
-        sim_start(service(0));
+        up(coordinator(0));
+        up(service(0));
         run_ms(10000);
         expect(coordinator(0)->err == ASSENT_E_CHECKPOINT, "the coordinator said %s",
                assent_err_name(coordinator(0)->err));
@@ -442,13 +510,13 @@ static void two_owners(void)
         twin->ended = NULL;
         sim_pause(service(0), sim_now_us() + 3000000);
         sim_check_refusals_allowed = true;
-        sim_start(twin);
+        up(twin);
         run_ms(1000);
         expect(!twin->running && twin->err == ASSENT_E_OWNER, "the second owner was let in: %s",
                assent_err_name(twin->err));
         down(service(0));
         run_ms(1);
-        sim_start(twin);
+        up(twin);
         run_ms(3000);
         expect(twin->running, "the next owner was refused: %s", assent_err_name(twin->err));
         finish();
@@ -504,22 +572,62 @@ static void poison(void)
         expect(ask(0, "SELECT count(*) FROM ledger") == 20, "not everything was committed");
 }
 
+/* A handler does not get done with its COMMIT for long: it is called again, neither at once nor ever more seldom (every 200 to
+ * 250 ms here), and holds up nobody. */
+static void backs_off(void)
+{
+        open_world(20, 1, plan_stubborn);
+        run_ms(5000);
+        expect(ask(0, "SELECT count(*) FROM ledger") == 19, "%d of the 19 others are committed",
+               (int)ask(0, "SELECT count(*) FROM ledger"));
+        story.counted = "participant_after_handler";
+        run_ms(10000);
+        expect(story.seen >= 35 && story.seen <= 50, "its handler was called %d times in 10 s", story.seen);
+        finish();
+        expect(ask(0, "SELECT count(*) FROM ledger") == 20, "it is not committed");
+}
+
 /* PREPARE once more is answered with the first answer, byte for byte. */
+static void prepare_again(void)
+{
+        const struct sim_log *inbox = sim_log_of(INBOX, 0);
+        struct assent_message message;
+        int64_t first = -1, high = inbox->high;
+        for (int64_t o = 0; o < high && first < 0; o++)
+                if (!assent_codec_decode(story.codec, value_of(inbox, o), &message) && message.type == ASSENT_REPLY &&
+                    message.body.reply.branch == 0)
+                        first = o;
+        expect(first >= 0, "PREPARE was not answered");
+        append_again(commands_of(0), find_command(0, ASSENT_PREPARE));
+        run_ms(1000);
+        expect(inbox->high > high, "PREPARE was not answered again");
+        if (sim_violated())
+                return;
+        struct assent_bytes a = value_of(inbox, first), b = value_of(inbox, inbox->high - 1);
+        expect(a.size == b.size && memcmp(a.data, b.data, a.size) == 0, "another answer than before");
+}
+
 static void same_answer(void)
 {
         open_world(1, 1, plan);
         run_ms(1500);
-        const struct sim_log *inbox = sim_log_of(INBOX, 0);
-        struct assent_message message;
-        int64_t first = -1;
-        for (int64_t o = 0; o < inbox->high && first < 0; o++)
-                if (!assent_codec_decode(story.codec, value_of(inbox, o), &message) && message.type == ASSENT_REPLY &&
-                    message.body.reply.branch == 0)
-                        first = o;
-        append_again(commands_of(0), find_command(0, ASSENT_PREPARE));
-        run_ms(500);
-        struct assent_bytes a = value_of(inbox, first), b = value_of(inbox, inbox->high - 1);
-        expect(a.size == b.size && memcmp(a.data, b.data, a.size) == 0, "another answer than before");
+        prepare_again();
+        finish();
+}
+
+/* A participant is away for an hour, far beyond its horizon: what it has answered is forgotten by the log's time, and that of
+ * its lane has stood still. */
+static void hour_away(void)
+{
+        open_world(1, 1, plan);
+        run_ms(1500);
+        down(service(0));
+        run_ms(HOUR_MS);
+        up(service(0));
+        run_ms(10000);
+        expect(state_of(0) == ASSENT_BRANCH_COMMITTED, "state %d after an hour without records", (int)state_of(0));
+        prepare_again();
+        expect(ask(0, "SELECT count(*) FROM hold") == 0, "PREPARE was run a second time");
         finish();
 }
 
@@ -554,6 +662,78 @@ static void disk_full(void)
         finish();
 }
 
+/* ---- what was wrong here, once ---- */
+
+/* From now on, for so long: what a new leader may show before it knows better. */
+static void show_old_end(struct sim_log *log, int64_t end, int64_t ms)
+{
+        struct lane *lane = (struct lane *)log;
+        lane->old_end = end;
+        lane->old_end_until_us = sim_now_us() + 1000 * ms;
+}
+
+/* A coordinator loses its lane in the middle of a replay, an older checkpoint comes in late, and the lane comes back: what was
+ * replayed begins too late for that one, and is thrown away. */
+static void unproved_replay(void)
+{
+        open_world(1500, 1, plan);
+        run_ms(3000);
+        bool older = false;
+        for (int tries = 0; tries < 8 && !older; tries++) { /* how late a commit comes is drawn */
+                run_ms(1000);
+                sim_cluster_faults.commit_late = 1000000;
+                run_ms(400);
+                sim_cluster_faults.commit_late = 0;
+                run_ms(100);
+                down(coordinator(0));
+                run_ms(1);
+                up(coordinator(0));
+                story.seen = 0;
+                story.counted = "coordinator_replaying";
+                story.slow_us = 5000;
+                for (int i = 0; i < 3000 && story.seen == 0; i++)
+                        run_ms(1);
+                int64_t committed = sim_group_offset(COORDINATORS, 0);
+                for (int seen = 0; seen != story.seen && !older;) {
+                        seen = story.seen;
+                        run_ms(10);
+                        older = sim_group_offset(COORDINATORS, 0) < committed;
+                }
+                sim_cluster_rebalance(COORDINATORS);
+                run_ms(1000); /* until it is told and has the lane again */
+                story.slow_us = 0;
+        }
+        expect(older, "no older checkpoint came in while a replay went on");
+        finish();
+}
+
+/* A lane comes back to its coordinator while its new leader shows an old end, and retention goes on meanwhile. */
+static void lane_returns(void)
+{
+        open_world(250, 1, plan);
+        run_ms(3500);
+        struct sim_log *inbox = sim_log_of(INBOX, 0);
+        show_old_end(inbox, inbox->visible - 10, 900);
+        sim_cluster_rebalance(COORDINATORS);
+        for (int i = 0; i < 1500; i++) {
+                run_ms(1);
+                if (inbox->low < sim_group_offset(COORDINATORS, 0))
+                        sim_cluster_retain(inbox, inbox->low + 1);
+        }
+        expect(inbox->low > 500, "retention took only what is below %d", (int)inbox->low);
+        finish();
+}
+
+/* Participants start for the first time while the inbox' new leader shows it as empty. */
+static void first_start(void)
+{
+        open_world(5, 1, plan);
+        show_old_end(sim_log_of(INBOX, 0), 0, 500);
+        run_ms(3000);
+        expect(service(0)->lives == 1 && service(1)->lives == 1, "a first start found no SETTINGS record");
+        finish();
+}
+
 static const struct {
         const char *name;
         void (*tell)(void);
@@ -562,6 +742,8 @@ static const struct {
         {"coordinator-gone", coordinator_gone},
         {"warm-standby", warm_standby},
         {"zombie-coordinator", zombie_coordinator},
+        {"work-after-revoke", work_after_revoke},
+        {"late-vote", late_vote},
         {"late-prepare", late_prepare},
         {"abort-first", abort_first},
         {"old-backup", old_backup},
@@ -570,9 +752,14 @@ static const struct {
         {"clock-jump", clock_jump},
         {"forgotten", forgotten},
         {"poison", poison},
+        {"backs-off", backs_off},
         {"same-answer", same_answer},
+        {"hour-away", hour_away},
         {"killed-then-dark", killed_then_dark},
         {"disk-full", disk_full},
+        {"unproved-replay", unproved_replay},
+        {"lane-returns", lane_returns},
+        {"first-start", first_start},
 };
 
 int sim_stories(const char *name)
