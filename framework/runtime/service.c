@@ -31,6 +31,7 @@ void assent_service_signals(void (*stop)(void *), void *object)
         sigaction(SIGINT, &action, NULL);
         action.sa_handler = SIG_IGN;
         sigaction(SIGPIPE, &action, NULL);
+        sigaction(SIGXFSZ, &action, NULL); /* the write past a limit fails, and what it belongs to can say so */
 }
 
 enum assent_err assent_service_run(const struct assent_observer_source *source, enum assent_err (*turn)(void *object),

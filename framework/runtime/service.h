@@ -5,8 +5,8 @@
 #include <assent/observe.h>
 
 /* SIGTERM and SIGINT call stop(object) once; a second one ends the process at once with status 128 + number. With NULL
- * (before there is anything to drain, and after) the first one does. SIGPIPE is ignored. `stop` must be
- * async-signal-safe. */
+ * (before there is anything to drain, and after) the first one does. SIGPIPE and SIGXFSZ are ignored. `stop`
+ * must be async-signal-safe. */
 void assent_service_signals(void (*stop)(void *object), void *object);
 
 /* Turns until *stopping, or until one fails. Tells the service manager what it waits for, READY=1 once, and STOPPING=1. */

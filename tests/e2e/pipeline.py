@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -25,6 +26,8 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 SERVICES = ("order", "payment", "inventory")
 # Short times, so that a deadline is worth waiting for: W > 2 * timeout_max + grace.
 TIMES = {"window_ms": 9000, "skew_ms": 1000, "timeout_max_ms": 4000, "grace_ms": 300, "horizon_ms": 20000}
+# A killed member holds its lanes for the session's length: the test broker allows a short one.
+SESSION = ["--set", "session.timeout.ms=1000", "--set", "heartbeat.interval.ms=250"]
 
 
 class Failure(Exception):
@@ -52,11 +55,12 @@ def until(what, function, seconds=20.0):
 
 
 class Process:
-    def __init__(self, name, arguments, folder, environment=None, ready="ready"):
+    def __init__(self, name, arguments, folder, environment=None, ready="ready", limits=()):
         self.name, self.log = name, os.path.join(folder, "%s.%d.log" % (name, len(os.listdir(folder))))
         self.file = open(self.log, "a")
         self.popen = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=self.file, stderr=self.file,
-                                      env=dict(ENVIRONMENT, **(environment or {})), start_new_session=True)
+                                      env=dict(ENVIRONMENT, **(environment or {})), start_new_session=True,
+                                      preexec_fn=lambda: [resource.setrlimit(which, (most, most)) for which, most in limits])
         self.ready = ready
 
     def text(self):
@@ -140,9 +144,9 @@ class Pipeline:
         equal(status, 0, "assentctl topics apply:\n%s%s" % (out, err))
         return self
 
-    def launch(self, program, *arguments, name=None, build=BUILD, environment=None, **more):
+    def launch(self, program, *arguments, name=None, build=BUILD, environment=None, limits=(), **more):
         process = Process(name or program, [os.path.join(build, "bin", program), *self.common(**more), *arguments],
-                          self.folder, environment)
+                          self.folder, environment, limits=limits)
         self.processes.append(process)
         return process
 
@@ -151,9 +155,7 @@ class Pipeline:
 
     def coordinator(self, **keywords):
         arguments = [] if not EMBEDDED else ["--lanes", "0-%d" % (LANES - 1)]
-        # A killed member holds its lanes for the session's length: the test broker allows a short one.
-        session = [] if EMBEDDED else ["--set", "session.timeout.ms=1000", "--set", "heartbeat.interval.ms=250"]
-        return self.start("assent-coordinator", *arguments, *session, **keywords)
+        return self.start("assent-coordinator", *arguments, *([] if EMBEDDED else SESSION), **keywords)
 
     def participant(self, service, **keywords):
         return self.start("assent-" + service, "--db", self.db(service), "--seed", **keywords)
