@@ -293,7 +293,9 @@ static enum assent_err stall(struct assent_intake *in, struct assent_intake_lane
         return err ? fail(in, err, "%s", assent_bus_errmsg(in->options.bus)) : ASSENT_OK;
 }
 
-static enum assent_err process(struct assent_intake *in, struct assent_intake_lane *lane, const struct assent_record *record)
+/* `now`: when the batch came; a clock read for every record of it would tell nothing more. */
+static enum assent_err process(struct assent_intake *in, struct assent_intake_lane *lane, const struct assent_record *record,
+                               int64_t now)
 {
         if (!lane->held || lane->resume_ms || record->offset < lane->read_next)
                 return ASSENT_OK;
@@ -310,7 +312,7 @@ static enum assent_err process(struct assent_intake *in, struct assent_intake_la
                 lane->heard = true;
         }
         int64_t heard_ms = lane->last_record_ms; /* the estimate of log time needs τ and this together */
-        lane->last_record_ms = assent_bus_monotonic_ms(in->options.bus);
+        lane->last_record_ms = now;
         enum assent_err err = in->options.process(in->options.context, lane, record, redelivered);
         if (err == ASSENT_AGAIN) {
                 lane->position = before;
@@ -436,10 +438,11 @@ enum assent_err assent_intake_step(struct assent_intake *in, int timeout_ms)
         if (err)
                 return in->failed ? in->failed : fail(in, err, "%s", assent_bus_errmsg(in->options.bus));
         bool works = work_waits(in);
+        int64_t now = assent_bus_monotonic_ms(in->options.bus);
         if (count || works || assent_outbox_due(in->outbox)) {
                 err = assent_intake_begin(in);
                 for (size_t i = 0; i < count && !err; i++)
-                        err = process(in, &in->lanes[in->records[i].lane], &in->records[i]);
+                        err = process(in, &in->lanes[in->records[i].lane], &in->records[i], now);
                 if (!err && works)
                         err = in->options.work(in->options.context);
                 if (!err)
@@ -448,7 +451,7 @@ enum assent_err assent_intake_step(struct assent_intake *in, int timeout_ms)
         if (err)
                 return err;
         move_cursors(in, false);
-        int64_t now = assent_bus_monotonic_ms(in->options.bus);
+        now = assent_bus_monotonic_ms(in->options.bus);
         show(in, now);
         return now >= in->look_ms ? look_at_marks(in, now) : in->failed;
 }

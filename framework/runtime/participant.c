@@ -104,9 +104,8 @@ static int64_t now_ms(const struct assent_participant *p)
 static int64_t doubt_due(const struct assent_participant *p, const struct assent_branch_row *row)
 {
         const struct assent_intake_lane *lane = assent_intake_lane(p->intake, row->lane);
-        int64_t left = 0, longest = 2 * p->settings.timeout_max_ms;
-        if (lane && assent_intake_estimate(p->intake, lane) != INT64_MIN)
-                left = row->deadline_ms - assent_intake_estimate(p->intake, lane);
+        int64_t estimate = lane ? assent_intake_estimate(p->intake, lane) : INT64_MIN;
+        int64_t left = estimate == INT64_MIN ? 0 : row->deadline_ms - estimate, longest = 2 * p->settings.timeout_max_ms;
         if (left < 0)
                 left = 0;
         if (left > longest)

@@ -435,6 +435,10 @@ enum assent_err assent_store_open(const char *path, struct assent_store **out)
                 return ASSENT_E_MEMORY;
         store->owner_fd = -1;
         store->record_bytes_max = RECORD_BYTES;
+        store->rows_age = 1;
+        store->rows = calloc(ASSENT_STORE_ROWS, sizeof(*store->rows));
+        if (!store->rows)
+                return ASSENT_E_MEMORY;
         store->tx.store = store;
         store->path = strcmp(path, ":memory:") == 0 ? strdup(path) : resolve(path);
         enum assent_err err;
@@ -461,6 +465,7 @@ void assent_store_close(struct assent_store *store)
                 assent_sqlite_sweep(store);
                 sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
         }
+        free(store->rows);
         sqlite3_close_v2(store->db);
         if (store->owner_fd >= 0)
                 close(store->owner_fd);
@@ -529,6 +534,7 @@ void assent_store_rollback(struct assent_store *store)
         ASSENT_ASSERT(!store->lent);
         assent_sqlite_sweep(store);
         store->begun = false;
+        store->rows_age++;
         if (!sqlite3_get_autocommit(store->db)) /* an error may have ended it already */
                 run(store, ASSENT_SQL_ROLLBACK, "cannot roll back");
 }
@@ -536,6 +542,7 @@ void assent_store_rollback(struct assent_store *store)
 enum assent_err assent_store_savepoint(struct assent_store *store)
 {
         ASSENT_ASSERT(store->begun);
+        store->rows_written = false;
         return run(store, ASSENT_SQL_SAVEPOINT, "cannot set a savepoint");
 }
 
@@ -550,6 +557,8 @@ enum assent_err assent_store_undo(struct assent_store *store)
         ASSENT_ASSERT(store->begun);
         enum assent_err err = run(store, ASSENT_SQL_UNDO, "cannot undo a message");
 
+        if (store->rows_written)
+                store->rows_age++;
         return err == ASSENT_OK ? assent_store_release(store) : err;
 }
 

@@ -82,6 +82,15 @@ struct assent_identity {
         struct assent_identity *next;
 };
 
+/* Branch rows as they were written last, so that a decision need not look for what its vote has just left. Nobody else writes
+ * the table (P13, and the authorizer). */
+#define ASSENT_STORE_ROWS 4096
+
+struct assent_kept_row {
+        uint64_t age; /* it is what the table holds when this is the store's rows_age */
+        struct assent_branch_row row;
+};
+
 struct assent_store {
         sqlite3 *db;
         sqlite3_stmt *statements[ASSENT_SQL_COUNT];
@@ -95,6 +104,9 @@ struct assent_store {
         const char *split; /* what the application did, as the hooks saw it */
         struct assent_tx tx;
         struct assent_identity *identities;
+        struct assent_kept_row *rows;
+        uint64_t rows_age; /* a roll-back begins a new one */
+        bool rows_written; /* since the savepoint */
         void *record; /* the parked record handed out last */
         size_t record_size_max;
         size_t record_bytes_max; /* of an event */

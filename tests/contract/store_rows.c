@@ -33,12 +33,25 @@ static struct assent_branch_row row_of(unsigned number, int32_t lane)
         return row;
 }
 
+/* The store keeps rows that it wrote; after an undo it reads them. */
+static void forget_kept(struct fixture *fixture)
+{
+        struct assent_branch_row other = row_of(60000, 0);
+
+        OK(assent_store_savepoint(fixture->store));
+        OK(assent_store_branch_put(fixture->store, &other));
+        OK(assent_store_undo(fixture->store));
+}
+
 CONTRACT(store_rows, branch_comes_back_as_it_was_put)
 {
         struct assent_branch_row row = row_of(1, 3), got;
 
         OK(assent_store_begin(fixture->store));
         OK(assent_store_branch_put(fixture->store, &row));
+        OK(assent_store_branch(fixture->store, &row.txn_id, row.branch, &got));
+        cr_assert_eq(memcmp(&row, &got, sizeof(row)), 0, "kept");
+        forget_kept(fixture);
         OK(assent_store_branch(fixture->store, &row.txn_id, row.branch, &got));
         cr_assert_eq(memcmp(&row, &got, sizeof(row)), 0);
         memset(&row.slots, 0, sizeof(row.slots));
@@ -47,6 +60,9 @@ CONTRACT(store_rows, branch_comes_back_as_it_was_put)
         memset(row.reason, 0, sizeof(row.reason));
         row.frozen = false;
         OK(assent_store_branch_put(fixture->store, &row));
+        OK(assent_store_branch(fixture->store, &row.txn_id, row.branch, &got));
+        cr_assert_eq(memcmp(&row, &got, sizeof(row)), 0, "kept");
+        forget_kept(fixture);
         OK(assent_store_commit(fixture->store));
         OK(assent_store_branch(fixture->store, &row.txn_id, row.branch, &got));
         cr_assert_eq(memcmp(&row, &got, sizeof(row)), 0);
@@ -60,6 +76,7 @@ CONTRACT(store_rows, longest_reason_fits)
         memset(row.reason, 'x', sizeof(row.reason));
         OK(assent_store_begin(fixture->store));
         OK(assent_store_branch_put(fixture->store, &row));
+        forget_kept(fixture);
         OK(assent_store_branch(fixture->store, &row.txn_id, row.branch, &got));
         cr_assert_eq(memcmp(&row, &got, sizeof(row)), 0);
 }
@@ -391,6 +408,38 @@ CONTRACT(store_rows, undo_takes_back_one_message_and_rollback_all)
         OK(assent_store_branch_delete(fixture->store, &one.txn_id, one.branch));
         assent_store_rollback(fixture->store);
         OK(assent_store_branch(fixture->store, &one.txn_id, one.branch, &got));
+}
+
+CONTRACT(store_rows, kept_rows_are_those_of_the_table)
+{
+        enum { PLACES = 4096 };
+        struct assent_branch_row one = row_of(1, 0), same = row_of(1 + PLACES, 1), next = row_of(2, 2), got;
+
+        next.branch = (uint16_t)(one.branch - 1); /* the ids and branches of all lead to one place */
+        OK(assent_store_begin(fixture->store));
+        OK(assent_store_branch_put(fixture->store, &one));
+        cr_assert_eq(assent_store_branch(fixture->store, &same.txn_id, same.branch, &got), ASSENT_E_NOT_FOUND);
+        cr_assert_eq(assent_store_branch(fixture->store, &one.txn_id, (uint16_t)(one.branch - PLACES), &got),
+                     ASSENT_E_NOT_FOUND);
+        OK(assent_store_branch_put(fixture->store, &same));
+        OK(assent_store_branch_put(fixture->store, &next));
+        const struct assent_branch_row *const all[] = {&one, &same, &next};
+        for (size_t i = 0; i < 3; i++) {
+                OK(assent_store_branch(fixture->store, &all[i]->txn_id, all[i]->branch, &got));
+                cr_assert_eq(got.lane, all[i]->lane);
+        }
+        OK(assent_store_savepoint(fixture->store));
+        next.lane = 7;
+        OK(assent_store_branch_put(fixture->store, &next));
+        OK(assent_store_undo(fixture->store));
+        OK(assent_store_branch(fixture->store, &next.txn_id, next.branch, &got));
+        cr_assert_eq(got.lane, 2);
+        OK(assent_store_branch_put(fixture->store, &next));
+        OK(assent_store_branch_delete(fixture->store, &next.txn_id, next.branch));
+        cr_assert_eq(assent_store_branch(fixture->store, &next.txn_id, next.branch, &got), ASSENT_E_NOT_FOUND);
+        OK(assent_store_branch_put(fixture->store, &next));
+        assent_store_rollback(fixture->store);
+        cr_assert_eq(assent_store_branch(fixture->store, &next.txn_id, next.branch, &got), ASSENT_E_NOT_FOUND);
 }
 
 /* Message ids follow from the numbers. */
