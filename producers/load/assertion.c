@@ -38,8 +38,9 @@ static bool find_metric(const char *name, size_t size, struct assertion *asserti
         char plain[32];
         size_t length = 0;
 
+        const bool tail = size >= 5 && memcmp(name, "p99.9", 5) == 0;
         for (size_t i = 0; i < size; i++)
-                if (name[i] != '.' && length < sizeof plain - 1)
+                if (!(tail && i == 3) && length < sizeof plain - 1)
                         plain[length++] = name[i];
         plain[length] = '\0';
         for (int i = 0; i < METRICS; i++) {

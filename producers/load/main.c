@@ -148,6 +148,17 @@ static int prepare(struct program *program, const struct assent_config *config, 
 
 /* --- the report --------------------------------------------------------------------------------------------------- */
 
+/* What was never begun would have been the slowest. */
+static bool unmeasured(const struct program *program, enum metric metric)
+{
+        return metric_kinds[metric].unit == UNIT_MS && metric != METRIC_LAG_MAX && program->load.results.not_begun > 0;
+}
+
+static bool holds(const struct program *program, const struct assertion *assertion)
+{
+        return !unmeasured(program, assertion->metric) && assertion_holds(assertion, program->metrics[assertion->metric]);
+}
+
 static json_t *assertions_json(const struct program *program)
 {
         json_t *list = json_array();
@@ -155,7 +166,7 @@ static json_t *assertions_json(const struct program *program)
         for (size_t i = 0; i < program->assertions_count; i++) {
                 const struct assertion *assertion = &program->assertions[i];
                 json_array_append_new(list, json_pack("{s:s, s:b}", "assert", assertion->text, "holds",
-                                                      assertion_holds(assertion, program->metrics[assertion->metric])));
+                                                      holds(program, assertion)));
         }
         return list;
 }
@@ -257,11 +268,14 @@ static size_t broken_assertions(const struct program *program)
                 const struct assertion *assertion = &program->assertions[i];
                 const double value = program->metrics[assertion->metric];
                 const char *name = metric_kinds[assertion->metric].name;
-                if (assertion_holds(assertion, value))
+                if (holds(program, assertion))
                         continue;
                 broken++;
                 fflush(stdout);
-                if (isnan(value))
+                if (unmeasured(program, assertion->metric))
+                        fprintf(stderr, "assent-load: broken: %s: %s is not known: begins of the schedule were never made\n",
+                                assertion->text, name);
+                else if (isnan(value))
                         fprintf(stderr, "assent-load: broken: %s: %s is not known\n", assertion->text, name);
                 else
                         fprintf(stderr, "assent-load: broken: %s: %s is %.6g\n", assertion->text, name, value);

@@ -292,6 +292,8 @@ class World:
             raise Broken("not all committed: %d of %d; %d aborted (%s), %d rejected (%s), %d unknown" % (
                 told["committed"], told["count"], told["aborted"], told["first_abort"], told["rejected"],
                 told["first_rejection"], told["unknown"]))
+        if told["not_begun"]:
+            raise Broken("%d begins of the schedule were never made" % told["not_begun"])
 
     def load(self, ms, *words, services=None):
         """assent-load for so long; its figures, and the CPU time of everybody for each transaction."""

@@ -187,6 +187,8 @@ Test(load_assertion, what_is_no_condition_is_refused_with_what_is_accepted)
 {
         refuses("", "write METRIC");
         refuses("p98<1ms", "tx_per_s seconds p50_ms");
+        refuses("p9.9<1ms", "tx_per_s seconds p50_ms");
+        refuses("p.99<1ms", "tx_per_s seconds p50_ms");
         refuses("p99", "<, <=, >, >= or ==");
         refuses("p99=1ms", "==");
         refuses("p99<>1ms", "==");
