@@ -19,16 +19,16 @@ LABEL org.opencontainers.image.title="assent" \
       org.opencontainers.image.licenses="MIT"
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        libavro23 libcurl4 libhiredis0.14 libjansson4 libmicrohttpd12 librdkafka1 libsqlite3-0 libssl3 \
+        curl libavro23 libcurl4 libhiredis0.14 libjansson4 libmicrohttpd12 librdkafka1 libsqlite3-0 libssl3 \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 assent \
  && useradd --uid 10001 --gid assent --no-create-home --home-dir /var/lib/assent --shell /usr/sbin/nologin assent \
- && install -d -o assent -g assent -m 0750 /var/lib/assent
+ && install -d -o assent -g assent -m 0750 /var/lib/assent /etc/assent/tokens
 COPY --from=build /out/usr/bin/ /usr/bin/
 COPY --from=build /out/usr/lib/libassent.so* /usr/lib/
 USER assent
 WORKDIR /var/lib/assent
-# The databases of participants; a named volume takes over the folder's owner.
+# The databases of participants; a named volume takes over the folder's owner, here and at /etc/assent/tokens.
 VOLUME /var/lib/assent
 # The daemons drain on SIGTERM and need no init in front of them.
 STOPSIGNAL SIGTERM

@@ -10,7 +10,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin=${ASSENT_BUILD:-$here/../../build/release}/bin
 broker=${BROKER:-embedded}
-prefix=demo
+prefix=demo order_port=0 cache_port=0
 case $broker in
 embedded | kafka) ;;
 *:*) prefix=demo-$(od -An -N4 -tx1 /dev/urandom | tr -d ' ') ;;
@@ -118,13 +118,33 @@ outcome_of() { # ORDER: what the client said, and its exit status
 has_begun() { [ -n "$(txn_of "$1")" ]; }
 has_ended() { [ -s "$dir/$1.status" ]; }
 
+# ask NAME [options of curl…] URL: says the request and what matters of its answer, which is kept in $dir/NAME.http.
+ask() {
+        local name=$1 word line='$ curl -i'
+        shift
+        for word; do
+                [[ $word =~ ^[A-Za-z0-9:/.-]+$ ]] || word="'$word'"
+                [[ ($word != -d && $word != *http://*) || ${#line} -lt 50 ]] || line+=$' \\\n       '
+                line+=" $word"
+        done
+        say "$line"
+        curl -sSi --max-time 40 "$@" 2>&1 | tr -d '\r' >"$dir/$name.http" || wrong=1
+        { sed -nE '1p; /^(ETag|Location|Idempotent-Replayed|Cache-Status|Assent-.*): /p; /^\{/p' "$dir/$name.http" && echo; } |
+                fold -w 112 | sed '/^$/d; s/^/      | /'
+}
+
+status_of() { sed -nE '1s/^HTTP[^ ]+ //p' "$dir/$1.http"; }
+field_of() { sed -n "s/^$2: //p" "$dir/$1.http"; }
+body_of() { sed '1,/^$/d' "$dir/$1.http"; }
+member_of() { body_of "$1" | sed -nE "s/.*\"$2\":\"?([^\",}]*).*/\1/p"; }
+
 story() { sed 's/^/      | /' "$dir/$1.err"; }
 
 # ---- the story ---------------------------------------------------------------------------------------------------------
 
 prologue() {
         programs_check
-        step "Starting: broker ($broker), coordinator, order, payment, inventory"
+        step "Starting: broker ($broker), coordinator, order, payment, inventory, cache"
         broker_start
         properties_write
         say "broker at $(cat "$dir/brokers"), topics under the prefix '$prefix'"
@@ -134,6 +154,7 @@ prologue() {
                 start_service "$service"
         done
         start coordinator
+        start_cache
         say "everybody is ready; accounts: $(balances); lamps: $(lamps)"
 }
 
@@ -237,8 +258,63 @@ load() {
         verdict 'exit status of assent-load' 0 "$status"
 }
 
+left() { query payment "SELECT format('%.2f', balance_cents / 100.0) FROM accounts WHERE account = '$1'"; }
+charges() { query payment "SELECT count(*) FROM ledger WHERE txn_id = x'${1//-/}'"; }
+note() { query order "SELECT format('\"%s\", version %d', note, version) FROM orders WHERE order_id = '$1'"; }
+
+post() { # NAME
+        ask "$1" -H 'Content-Type: application/json' -H 'Idempotency-Key: alice-7' \
+                -d '{"customer":"alice","items":[{"sku":"lamp","quantity":1}],"total_cents":400}' "$(url_of order)/v1/orders"
+}
+
+by_http() {
+        step '8. The same POST twice'
+        say 'alice orders a lamp for 4.00 by HTTP; the same request again, with the same key, must not charge her again'
+        post first
+        verdict 'the first answer' '201 Created, the transaction committed' \
+                "$(status_of first), the transaction $(member_of first outcome)"
+        post again
+        verdict 'the second answer' 'the same, replayed' "$([ "$(body_of first)" = "$(body_of again)" ] && echo 'the same'), $(
+                [ "$(field_of again Idempotent-Replayed)" = true ] && echo replayed)"
+        settles "charges in payment's ledger for both" 1 charges "$(member_of first txn_id)"
+        settles 'alice has left' 1.00 left alice
+}
+
+# Of the order made above: its version, which is its ETag, decides who may change it and what a cache may say of it.
+versions() {
+        local id url patch=(-X PATCH -H 'Content-Type: application/merge-patch+json')
+        id=$(member_of first order_id) url=$(url_of order)$(field_of first Location)
+        step '9. One version: ETag, conditional changes, the cache'
+        say "an order's ETag is its version; whoever has that version is told so, without the order"
+        ask get "$url"
+        ask unchanged -H "If-None-Match: $(field_of get ETag)" "$url"
+        verdict 'nothing new' '304 Not Modified, 0 bytes' "$(status_of unchanged), $(body_of unchanged | wc -c) bytes"
+        say 'two clients have read that version and both change the note; the second one would undo what it never saw'
+        ask changed "${patch[@]}" -H "If-Match: $(field_of get ETag)" -d '{"note":"ring twice"}' "$url"
+        verdict 'the first change' '200 OK, version 3' "$(status_of changed), version $(member_of changed version)"
+        ask stale "${patch[@]}" -H "If-Match: $(field_of get ETag)" -d '{"note":"do not ring"}' "$url"
+        verdict 'the second, refused' '412 Precondition Failed, application/problem+json' \
+                "$(status_of stale), $(field_of stale Content-Type)"
+        verdict 'in the database' '"ring twice", version 3' "$(note "$id")"
+        say 'the cache follows the events; a strong read compares it with the order service, a cached one asks nobody'
+        settles 'a cached read' 'version 3, assent-cache; hit' cached "$id"
+        ask strong "$(url_of cache)/v1/orders/$id?consistency=strong"
+        verdict 'its version' '3 in the database, 3 in the cache' "$(query order "SELECT version FROM orders
+                WHERE order_id = '$id'") in the database, $(field_of strong Assent-Cache-Version) in the cache"
+        say '300 more orders by HTTP, one in ten sent twice; each is read back in the end, and must be what was answered'
+        local status=0
+        "$bin/assent-load" --config "$dir/pipeline.properties" --log-level error --mode order --url "$(url_of order)" -n 300 \
+                --in-flight 32 --duplicate-ratio 0.1 2>&1 | sed 's/^/   /' || status=$?
+        verdict 'exit status of assent-load' 0 "$status"
+}
+
+cached() { # ORDER
+        ask cached "$(url_of cache)/v1/orders/$1?consistency=cached" >/dev/null
+        printf 'version %s, %s' "$(member_of cached version)" "$(field_of cached Cache-Status)"
+}
+
 audit() {
-        step '8. The audit, over all three databases'
+        step '10. The audit, over all three databases'
         say 'every transaction everywhere exactly once, or nowhere; money conserved; nothing held or in doubt'
         local status=0
         "$bin/assent-audit" --order "$dir/order.db" --payment "$dir/payment.db" --inventory "$dir/inventory.db" \
@@ -246,14 +322,14 @@ audit() {
         verdict 'exit status of assent-audit' 0 "$status"
 }
 
-errors_count() { cat "$dir"/{coordinator,order,payment,inventory}.log | grep -c ' level=error ' || true; }
+errors_count() { cat "$dir"/{cache,coordinator,order,payment,inventory}.log | grep -c ' level=error ' || true; }
 
 # chapter FUNCTION: one part of the story, after which everybody must be alive. What comes next builds on it, so the story
 # ends where something was wrong.
 chapter() {
         local name
         "$1"
-        for name in coordinator "${services[@]}"; do
+        for name in "${daemons[@]}"; do
                 alive "$name" || verdict "$name is" running "dead; see $dir/$name.log"
         done
         [ "$wrong" -eq 0 ] || give_up
@@ -265,7 +341,7 @@ give_up() {
 }
 
 prologue
-for part in commits refused twice three_phases participant_killed coordinator_killed load audit; do
+for part in commits refused twice three_phases participant_killed coordinator_killed load by_http versions audit; do
         chapter "$part"
 done
 step 'Stopping'

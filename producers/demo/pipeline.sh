@@ -1,11 +1,13 @@
 # shellcheck shell=bash
-# Starts and stops the pipeline: a broker, the coordinator and the three services, each with its log, database and pid file
-# in $dir. Sourced by demo.sh and up.sh, which set:
+# Starts and stops the pipeline: a broker, the coordinator, the three services and the cache in front of the order service, each
+# with its log, database and pid file in $dir. Sourced by demo.sh and up.sh, which set:
 #   dir     where everything goes          bin     the programs
 #   broker  embedded, kafka or HOST:PORT   prefix  first part of all topic names
+#   order_port, cache_port  where they serve HTTP on 127.0.0.1; 0: on any free port
 
-: "${dir:?}" "${bin:?}" "${broker:?}" "${prefix:?}"
+: "${dir:?}" "${bin:?}" "${broker:?}" "${prefix:?}" "${order_port:?}" "${cache_port:?}"
 readonly services=(order payment inventory)
+readonly daemons=(cache "${services[@]}" coordinator) # in the order in which they stop
 kafka_sh=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../tests/broker" && pwd)/kafka.sh
 readonly kafka_sh
 
@@ -85,8 +87,29 @@ start() {
         }
 }
 
+# start_http NAME PORT [arguments…]: url_of says where it is then. The port file of one that was killed would tell an old port.
+start_http() {
+        local name=$1 port=$2
+        shift 2
+        rm -f "$dir/$name.port"
+        start "$name" --db "$dir/$name.db" --listen "127.0.0.1:$port" --port-file "$dir/$name.port" "$@"
+}
+
+url_of() { # name
+        printf 'http://127.0.0.1:%s' "$(cat "$dir/$1.port")"
+}
+
 start_service() { # name
-        start "$1" --db "$dir/$1.db" --seed
+        if [ "$1" = order ]; then
+                start_http order "$order_port" --seed
+                order_port=$(cat "$dir/order.port") # started again it is where the cache and clients know it
+        else
+                start "$1" --db "$dir/$1.db" --seed
+        fi
+}
+
+start_cache() {
+        start_http cache "$cache_port" --source "$(url_of order)"
 }
 
 kill_hard() { # name
@@ -160,7 +183,7 @@ TEXT
 }
 
 topics_apply() {
-        local arguments=() service
+        local arguments=(--events order.events) service
         for service in "${services[@]}"; do
                 arguments+=(--service "$service")
         done
@@ -172,18 +195,20 @@ topics_apply() {
 
 pipeline_stop() {
         local name
-        for name in "${services[@]}" coordinator; do
+        for name in "${daemons[@]}"; do
                 stop "$name"
         done
         broker_stop
 }
 
 programs_check() {
-        local program programs=(assent-{coordinator,order,payment,inventory,begin,load,audit} assentctl)
+        local program programs=(assent-{coordinator,order,payment,inventory,cache,begin,load,audit} assentctl)
         [ "$broker" != embedded ] || programs+=(assent-devbroker)
         for program in "${programs[@]}"; do
                 [ -x "$bin/$program" ] || die "$bin/$program is missing: run make first, or set ASSENT_BUILD"
         done
-        command -v sqlite3 >/dev/null || die 'sqlite3 is not installed: apt-get install sqlite3'
+        for program in sqlite3 curl; do
+                command -v "$program" >/dev/null || die "$program is not installed: apt-get install $program"
+        done
         command -v setsid >/dev/null || die 'setsid is not installed: apt-get install util-linux'
 }
