@@ -1,6 +1,7 @@
 /* check.c: what is held against the rules while the world runs. See check.h. */
 #include "check.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,6 +250,8 @@ static void taint(struct check_txn *txn)
         if (txn->tainted)
                 return;
         sim_note("forged: %s is not judged any further", sim_check_short(txn, text));
+        if (txn->accepted)
+                sim_count(SIM_TAINTED);
         txn->tainted = true;
         sim_judge.owing -= txn->owing;
         txn->owing = 0;
@@ -347,7 +350,7 @@ static void emitted(struct check_lane *lane, int64_t offset, const struct model_
                 (struct check_source){offset, (uint32_t)(emission - sim_judge.emissions)};
         if (print->type == ASSENT_COMMAND && print->word == ASSENT_PRE_COMMIT && !txn->branches[print->branch].asked) {
                 txn->branches[print->branch].asked = txn->pre_commit = true;
-                txn->deadline_ms = lane->model->tau_ms + txn->timeout_ms;
+                txn->second_deadline_ms = lane->model->tau_ms + txn->timeout_ms;
         }
         if (print->type == ASSENT_OUTCOME && !txn->outcome &&
             (print->word == ASSENT_COMMITTED || print->word == ASSENT_ABORTED))
@@ -399,10 +402,14 @@ static bool says(struct assent_bytes reason, const char *text)
         return reason.size == strlen(text) && memcmp(reason.data, text, reason.size) == 0;
 }
 
-bool sim_check_expired(const struct check_txn *txn, const struct check_log *commands)
+/* P12, by what the branch has answered. */
+bool sim_check_expired(const struct check_txn *txn, const struct check_branch *branch, const struct check_log *commands)
 {
-        const struct assent_settings *settings = &sim_judge.lanes[txn->lane].model->settings;
-        return commands->tau_ms - txn->deadline_ms > settings->window_ms + settings->skew_ms + 2 * settings->timeout_max_ms;
+        bool pre_committed = branch->answers[CHECK_PRE_COMMIT].phase;
+        int64_t last_ms = pre_committed ? txn->second_deadline_ms : txn->deadline_ms;
+        if (branch->answers[CHECK_FIRST].phase == ASSENT_CAN_COMMIT && !pre_committed)
+                last_ms += sim_judge.lanes[txn->lane].model->settings.timeout_max_ms;
+        return commands->tau_ms - last_ms > sim_horizon_ms();
 }
 
 /* The vote is the handler's, or a NO that the rules give without asking it. Who asks for RETRY may come too late afterwards. */
@@ -444,7 +451,7 @@ static void judge_done(struct check_txn *txn, struct check_branch *branch, const
                         sim_violation("I10", "%s.%u is pre-committed; nobody asked", text, reply->body.reply.branch);
                 return;
         }
-        if (!txn->outcome && !(commit && txn->pre_commit && branch->cut_off))
+        if (!txn->outcome && !(commit && branch->asked && branch->cut_off))
                 sim_violation("I9", "%s.%u did %s; nothing is decided", text, reply->body.reply.branch,
                               assent_phase_name(phase));
         else if (txn->outcome && commit != (txn->outcome == ASSENT_COMMITTED))
@@ -650,18 +657,35 @@ void sim_check_lanes(void)
 
 /* ---- commands and outcomes ---- */
 
+/* A command that a participant may take for one of its own (P4b). With the id of one that stands before it, whose answer its
+ * row has, it is a CONFLICT and changes nothing. */
+static void judge_forged_command(struct check_log *log, int64_t offset, const struct assent_message *command)
+{
+        const struct check_emission *emission = find_emission(&command->message_id);
+        unsigned branch = command->body.command.branch;
+        if (branch >= command->body.command.branches_count || !assent_message_id_holds(command) ||
+            service_of(command->body.command.service) != (unsigned)log->topic ||
+            assent_lane_of(&command->txn_id, (uint32_t)sim_options.lanes) != log->lane)
+                return;
+        struct check_txn *txn = txn_of(&command->txn_id);
+        if (emission && emission->home == log && emission->copy >= 0 && !txn->tainted &&
+            !sim_check_expired(txn, &txn->branches[branch], log)) {
+                sim_check_alarm(log, offset, command, ASSENT_PV_CONFLICT);
+                return;
+        }
+        taint(txn);
+        if (!txn->accepted)
+                sim_check_alarm_unknown(log, offset, command);
+}
+
 /* Not among what the lanes say. */
 static void judge_stranger(struct check_log *log, int64_t offset, const struct assent_message *message,
                            const struct sim_process *sender)
 {
         char text[160];
         if (mark_of(log, offset)->foreign) {
-                if (message && message->type == ASSENT_COMMAND && log->topic >= 0 && assent_message_id_holds(message) &&
-                    service_of(message->body.command.service) == (unsigned)log->topic) {
-                        sim_judge.conflicts += find_emission(&message->message_id) != NULL;
-                        sim_judge.contradictions += !sim_check_txn(&message->txn_id);
-                        taint(txn_of(&message->txn_id));
-                }
+                if (message && message->type == ASSENT_COMMAND && log->topic >= 0)
+                        judge_forged_command(log, offset, message);
                 return;
         }
         describe(message, text);
@@ -773,7 +797,7 @@ static void judge_cursor(struct check_log *commands, int64_t offset)
                 const struct check_answer *answer = &branch->answers[sim_check_slot((enum assent_phase)print->word)];
                 bool told = print->word == ASSENT_COMMIT || print->word == ASSENT_ABORT; /* perhaps by the lane (P10) */
                 if (answer->phase || txn->tainted || told || branch->cut_off || !branch->has_payload ||
-                    branch->payload.retries || branch->payload.retries_later || sim_check_expired(txn, commands))
+                    branch->payload.retries || branch->payload.retries_later || sim_check_expired(txn, branch, commands))
                         continue;
                 sim_violation("P2", "%s/%d: the group stands at %" PRId64 "; %s for %s.%u at %" PRId64 " is not answered",
                               commands->log->topic, commands->lane, offset, assent_phase_name((enum assent_phase)print->word),
@@ -830,10 +854,26 @@ static void judge_refusal(const struct sim_process *process, int64_t number, int
         const struct check_lane *lane = &sim_judge.lanes[number];
         if (lane->lost || offset >= lane->next)
                 return;
-        const char *mine = assent_verdict_name((enum assent_verdict)mark_of(lane->inbox, offset)->verdict);
+        struct check_mark *mark = mark_of(lane->inbox, offset);
+        const char *mine = assent_verdict_name((enum assent_verdict)mark->verdict);
+        if (mark->verdict == ASSENT_V_CONFLICT)
+                sim_check_conflict_told(process, lane->inbox->lane, mark);
         if (strcmp(mine, verdict) != 0)
                 sim_violation("I6", "%s: lane %" PRId64 ", offset %" PRId64 " is %s; by the rules it is %s", process->name,
                               number, offset, verdict, mine);
+}
+
+static void not_applied(const struct sim_process *process, const struct assent_field *txn, const char *verdict, int64_t lane,
+                        int64_t offset)
+{
+        static const enum assent_participant_verdict forged[] = {ASSENT_PV_CONFLICT,  ASSENT_PV_FROZEN,    ASSENT_PV_FORGED,
+                                                                 ASSENT_PV_MISROUTED, ASSENT_PV_MALFORMED, ASSENT_PV_FOREIGN};
+        if (strcmp(verdict, assent_participant_verdict_name(ASSENT_PV_TOMBSTONE)) == 0)
+                sim_check_alarm_told(process, ASSENT_PV_TOMBSTONE, lane, offset);
+        for (size_t i = 0; i < sizeof forged / sizeof *forged; i++)
+                if (strcmp(verdict, assent_participant_verdict_name(forged[i])) == 0 &&
+                    !sim_check_alarm_told(process, forged[i], lane, offset))
+                        judge_alarm(process, txn, verdict);
 }
 
 static void on_logged(const struct sim_process *process, enum assent_log_level level, const char *event,
@@ -841,29 +881,33 @@ static void on_logged(const struct sim_process *process, enum assent_log_level l
 {
         const struct assent_field *txn = field(fields, count, "txn"), *verdict = field(fields, count, "verdict"),
                                   *lane = field(fields, count, "lane"), *offset = field(fields, count, "offset");
+        char text[24];
         if (level > ASSENT_LOG_WARN)
                 return;
         sim_check_lanes();
         if (strstr(event, "cut off from the broker") && txn) {
                 struct check_txn *found = sim_check_txn(txn->value.uuid);
                 unsigned branch = (unsigned)field(fields, count, "branch")->value.integer;
-                if (found && branch < found->count)
+                bool known = found && branch < found->count;
+                if (known)
                         found->branches[branch].cut_off = true;
-                if (!sim_check_cut_off_allowed)
+                sim_count(SIM_CUT_OFF);
+                if (!sim_check_cut_off_allowed && !sim_options.cut_off_commits)
                         sim_violation("I9", "%s decides alone; nobody has allowed it (pre_commit_cut_off)", process->name);
+                else if (known && !found->tainted && !found->branches[branch].asked)
+                        sim_violation("I9", "%s decides alone about %s.%u, which nobody has asked to pre-commit", process->name,
+                                      short_of(txn->value.uuid, text), branch);
         } else if (strstr(event, "CONTRADICTION") || strstr(event, "frozen by a contradiction")) {
-                sim_judge.contradictions_told++;
+                sim_check_frozen_told(txn->value.uuid, (unsigned)field(fields, count, "branch")->value.integer);
+                if (offset)
+                        sim_check_alarm_told(process, ASSENT_PV_CONTRADICTION, lane->value.integer, offset->value.integer);
                 judge_alarm(process, txn, "CONTRADICTION");
         } else if (strstr(event, "NOT proved")) {
                 sim_violation("I6", "%s takes a lane over without proof", process->name);
         } else if (strcmp(event, "record refused") == 0) {
                 judge_refusal(process, lane->value.integer, offset->value.integer, verdict->value.text);
         } else if (strcmp(event, "command not applied as it came") == 0) {
-                static const char *const forged[] = {"CONFLICT", "FORGED", "MISROUTED", "MALFORMED", "FOREIGN", "FROZEN"};
-                sim_judge.conflicts_told += strcmp(verdict->value.text, "CONFLICT") == 0;
-                for (size_t i = 0; i < sizeof forged / sizeof *forged; i++)
-                        if (strcmp(verdict->value.text, forged[i]) == 0)
-                                judge_alarm(process, txn, forged[i]);
+                not_applied(process, txn, verdict->value.text, lane->value.integer, offset->value.integer);
         }
 }
 
@@ -928,7 +972,7 @@ bool sim_check_owed(const struct check_txn *txn)
 {
         for (unsigned b = 0; txn->owing > 0 && b < txn->count; b++) {
                 const struct check_branch *branch = &txn->branches[b];
-                if (owes(branch) && !sim_check_expired(txn, sim_check_log((int)branch->service, txn->lane)))
+                if (owes(branch) && !sim_check_expired(txn, branch, sim_check_log((int)branch->service, txn->lane)))
                         return true;
         }
         return false;
@@ -956,11 +1000,24 @@ bool sim_check_finished(void)
         return true;
 }
 
+unsigned sim_check_files(void)
+{
+        unsigned files = 0;
+        DIR *folder = opendir("/proc/self/fd");
+        if (!folder)
+                return 0;
+        while (readdir(folder))
+                files++;
+        closedir(folder);
+        return files;
+}
+
 void sim_check_open(void)
 {
         sim_judge = (struct check){.emissions_index.id_of = emission_id, .txns_index.id_of = txn_id};
         sim_judge.codec = assent_codec_open(RECORD_BYTES_MAX);
         ASSENT_ASSERT(sim_judge.codec);
+        sim_judge.files = sim_check_files();
         sim_appended = on_appended;
         sim_committed = on_committed;
         sim_logged = on_logged;
@@ -973,6 +1030,7 @@ void sim_check_close(void)
         sim_committed = NULL;
         sim_logged = NULL;
         sim_check_events_close();
+        sim_check_alarms_close();
         assent_codec_close(sim_judge.codec);
         for (size_t i = 0; i < sim_judge.logs_count; i++)
                 free(sim_judge.logs[i].marks);

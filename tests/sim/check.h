@@ -1,6 +1,7 @@
 /* check.h: the judge. It reads every record that is appended, evaluates every lane by the slow model of the rules
  * (tests/fuzz/lane_model.c), and holds everything that the programs say, commit and store against that: check.c while the
- * world runs, check_audit.c when it is quiet; check_events.c what participants publish besides. */
+ * world runs, check_audit.c when it is quiet; check_events.c what participants publish besides; check_alarms.c what must be
+ * said aloud. */
 #ifndef SIM_CHECK_H
 #define SIM_CHECK_H
 
@@ -31,6 +32,7 @@ struct check_mark {
         int64_t hold_ms;
         uint32_t emission; /* commands and outcomes: which one it is, from 1 on */
         uint8_t verdict;   /* the inbox */
+        bool told;         /* … a CONFLICT: a coordinator has said so */
         bool foreign;
 };
 
@@ -108,7 +110,7 @@ struct check_txn {
         bool refused;
         enum assent_protocol protocol;
         unsigned count;
-        int64_t timeout_ms, deadline_ms; /* the later one of d and d₂ */
+        int64_t timeout_ms, deadline_ms, second_deadline_ms; /* d; d₂ once PRE_COMMIT follows */
         enum assent_outcome outcome;     /* 0: undecided */
         bool pre_commit;
         bool tainted; /* somebody may have believed what was forged about it */
@@ -140,8 +142,7 @@ struct check {
         unsigned begun; /* the first so many of the workload are known to the lanes */
         int64_t active_us;
         bool disk_faults;
-        /* Commands with a known id and other contents, decisions about what nobody began; and how often that was said. */
-        unsigned conflicts, conflicts_told, contradictions, contradictions_told;
+        unsigned files; /* the operating system's, open when the world began */
         unsigned audits, audited[sizeof sim_processes / sizeof *sim_processes]; /* which of its lives, by process */
 };
 extern struct check sim_judge;
@@ -157,10 +158,11 @@ bool sim_check_published(struct check_lane *lane, int64_t end);
 bool sim_check_owed(const struct check_txn *txn);
 int sim_check_slot(enum assent_phase phase);
 const char *sim_check_short(const struct check_txn *txn, char text[24]);
+unsigned sim_check_files(void); /* that are open; 0: the system does not tell */
 /* Nobody who has promised something still waits to hear what is decided. */
 bool sim_check_doubtless(void);
-/* Nothing about this transaction may be executed any more: the horizon has passed. */
-bool sim_check_expired(const struct check_txn *txn, const struct check_log *commands);
+/* Nothing about this branch may be executed any more: the horizon has passed, and its row may have gone. */
+bool sim_check_expired(const struct check_txn *txn, const struct check_branch *branch, const struct check_log *commands);
 /* A record of the events' topic; whether all that is known to be durable has come there. */
 void sim_check_event(const struct sim_log *log, int64_t offset);
 bool sim_check_events_finished(void);
@@ -168,6 +170,21 @@ bool sim_check_events_finished(void);
 void sim_check_event_row(const struct sim_event *event);
 void sim_check_events_audit(void);
 void sim_check_events_close(void);
+/* I18. A record that must be called CONFLICT; a command about what nobody began. */
+void sim_check_alarm(const struct check_log *commands, int64_t offset, const struct assent_message *command,
+                     enum assent_participant_verdict verdict);
+void sim_check_alarm_unknown(const struct check_log *commands, int64_t offset, const struct assent_message *command);
+/* A participant says so. False: nothing like that was to be said of that record. */
+bool sim_check_alarm_told(const struct sim_process *process, enum assent_participant_verdict verdict, int64_t lane,
+                          int64_t offset);
+void sim_check_frozen_told(const struct assent_uuid *txn_id, unsigned branch);
+/* In an audit: a row that is frozen, of which that was said after `since_us`; then, when all were seen, what was to be said. */
+void sim_check_frozen_row(const struct assent_uuid *txn_id, unsigned branch, const char *name, int64_t since_us);
+void sim_check_alarms_audit(const struct check_log *commands, bool quiet);
+/* The same of coordinators, about a record of the inbox. */
+void sim_check_conflict_told(const struct sim_process *coordinator, int lane, struct check_mark *mark);
+void sim_check_conflicts_audit(const struct check_log *inbox);
+void sim_check_alarms_close(void);
 /* Looks into the databases of those who are down. On no process. */
 void sim_check_images(void);
 

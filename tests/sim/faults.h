@@ -28,7 +28,8 @@
         X(sim_inquire, 20, 1000)                \
         X(sim_cancel, 50, 2000)                 \
         X(sim_begin_again, 20, 1000)            \
-        X(sim_begin_stale, 50, 2000)
+        X(sim_begin_stale, 50, 2000)            \
+        X(sim_abort_first, 100, 3000)
 
 enum sim_trouble {
 #define X(name, least_ms, greatest_ms) SIM_TROUBLE_##name,
@@ -74,5 +75,6 @@ void sim_inquire(void);
 void sim_cancel(void);
 void sim_begin_again(void);
 void sim_begin_stale(void);
+void sim_abort_first(void);
 
 #endif

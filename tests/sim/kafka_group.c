@@ -22,6 +22,7 @@ struct reading {
         struct lane *lane;                    /* NULL: there is none */
         int32_t number;
         int64_t position, fetched; /* the next to hand out; the end of what was read ahead */
+        int64_t handed;            /* the last that was handed out, since the last seek */
         bool paused, fetching;
 };
 
@@ -157,7 +158,8 @@ static void reading_begin(struct assent_bus_consumer *consumer, int32_t number, 
                 free_readings = reading->next;
         else
                 reading = kafka_room(sizeof *reading);
-        *reading = (struct reading){.consumer = consumer, .number = number, .position = start, .fetched = start};
+        *reading = (struct reading){
+                .consumer = consumer, .number = number, .position = start, .fetched = start, .handed = start - 1};
         reading->lane = kafka_lane(consumer->topic, number);
         consumer->readings[consumer->readings_count++] = reading;
         if (!reading->lane) {
@@ -194,6 +196,10 @@ static void reading_take(struct reading *reading, struct assent_record *records,
                 const struct sim_record *record = &log->records[reading->position++];
                 if (record->marker)
                         continue;
+                if (reading->position - 1 <= reading->handed)
+                        sim_violation("I7", "%s lane %" PRId32 ": offset %" PRId64 " is handed out after %" PRId64, log->topic,
+                                      reading->number, reading->position - 1, reading->handed);
+                reading->handed = reading->position - 1;
                 records[(*count)++] = (struct assent_record){
                         .lane = reading->number,
                         .offset = reading->position - 1,
@@ -688,7 +694,11 @@ enum assent_err kafka_seek(struct assent_bus_consumer *consumer, int32_t number,
 {
         struct reading *reading = reading_find(consumer, number);
         ASSENT_ASSERT(reading && offset >= 0);
+        if (consumer->bus->process && offset > reading->position)
+                sim_violation("I7", "%s lane %" PRId32 ": a seek from %" PRId64 " to %" PRId64 " passes records over",
+                              consumer->topic, number, reading->position, offset);
         reading->position = reading->fetched = offset;
+        reading->handed = offset - 1;
         fetch(reading);
         return ASSENT_OK;
 }

@@ -34,6 +34,7 @@ enum { JOBS_MAX = 64, FAILURES_MAX = 1000, CPU_SECONDS_MAX = 60, POINT_SIZE = 48
 /* What was counted, over all worlds of a job. */
 struct tally {
         uint64_t worlds, transactions, committed, aborted, rejected, simulated_us, restarts;
+        uint64_t settled_us; /* the longest from the last fault until everything was finished */
         uint64_t faults[SIM_FAULT_COUNT];
         struct {
                 char name[POINT_SIZE];
@@ -132,7 +133,7 @@ static void end_well(void)
 {
         if (sim_options.seed % 4 == 0)
                 live_without_coordinators();
-        int64_t deadline_us = sim_now_us() + LIVENESS_US, since_us = sim_now_us();
+        int64_t began_us = sim_now_us(), deadline_us = began_us + LIVENESS_US, since_us = began_us;
         while (!sim_violated() && sim_now_us() - since_us < SETTLED_US) {
                 if (!sim_check_finished())
                         since_us = sim_now_us();
@@ -140,6 +141,8 @@ static void end_well(void)
                         tell_unfinished();
                 sim_run(sim_now_us() + LOOK_US, NULL);
         }
+        if ((uint64_t)(since_us - began_us) > tally->settled_us)
+                tally->settled_us = (uint64_t)(since_us - began_us);
         sim_roles_stop();
         deadline_us = sim_now_us() + STOP_US;
         sim_run(deadline_us, sim_roles_stopped);
@@ -286,6 +289,8 @@ static struct tally add_up(void)
                 sum.rejected += part->rejected;
                 sum.simulated_us += part->simulated_us;
                 sum.restarts += part->restarts;
+                if (part->settled_us > sum.settled_us)
+                        sum.settled_us = part->settled_us;
                 for (size_t f = 0; f < SIM_FAULT_COUNT; f++)
                         sum.faults[f] += part->faults[f];
                 add_points(&sum, part);
@@ -318,6 +323,8 @@ static void tell_counts(FILE *out, const char *lead, const struct tally *sum, do
                 lead, sum->worlds, sum->transactions, sum->committed, sum->aborted, sum->rejected);
         fprintf(out, "%s%.1f hours simulated in %.0f s, %.0f transactions a second, %" PRIu64 " restarts of processes\n", lead,
                 (double)sum->simulated_us / 3.6e9, took, (double)sum->transactions / (took > 0 ? took : 1), sum->restarts);
+        fprintf(out, "%sat most %.2f s simulated from the last fault until everything was finished\n", lead,
+                (double)sum->settled_us / 1e6);
         for (size_t i = 0; i < SIM_FAULT_COUNT; i++)
                 fprintf(out, "%s%12" PRIu64 "  %s\n", lead, sum->faults[i], faults[i].text);
         for (size_t i = 0; i < SIM_POINTS_MAX && sum->points[i].name[0]; i++)
@@ -366,6 +373,12 @@ static int tell_end(double took)
                         printf("not ok %u - ", ++number);
                 printf("%s never happened: %s\n", faults[i].name, faults[i].text);
         }
+        if (!failed && !arguments.budget_s && sum.worlds < arguments.seeds) {
+                failed++;
+                if (arguments.tap)
+                        printf("not ok %u - ", ++number);
+                printf("only %" PRIu64 " of %" PRIu64 " worlds came to their end\n", sum.worlds, arguments.seeds);
+        }
         if (arguments.tap && !failed)
                 printf("ok %u - %" PRIu64 " worlds\n", ++number, sum.worlds);
         if (arguments.tap)
@@ -384,9 +397,10 @@ static void write_counts(double took)
         }
         fprintf(out,
                 "worlds\t%" PRIu64 "\ntransactions\t%" PRIu64 "\ncommitted\t%" PRIu64 "\naborted\t%" PRIu64
-                "\nrejected\t%" PRIu64 "\nsimulated_s\t%.0f\nseconds\t%.1f\nrestarts\t%" PRIu64 "\nfailures\t%u\n",
-                sum.worlds, sum.transactions, sum.committed, sum.aborted, sum.rejected, (double)sum.simulated_us / 1e6, took,
-                sum.restarts, atomic_load(&shared->failures_count));
+                "\nrejected\t%" PRIu64 "\nsimulated_s\t%.0f\nsettled_s\t%.2f\nseconds\t%.1f\nrestarts\t%" PRIu64
+                "\nfailures\t%u\n",
+                sum.worlds, sum.transactions, sum.committed, sum.aborted, sum.rejected, (double)sum.simulated_us / 1e6,
+                (double)sum.settled_us / 1e6, took, sum.restarts, atomic_load(&shared->failures_count));
         for (size_t i = 0; i < SIM_FAULT_COUNT; i++)
                 fprintf(out, "%s\t%" PRIu64 "\n", faults[i].name, sum.faults[i]);
         for (size_t i = 0; i < SIM_POINTS_MAX && sum.points[i].name[0]; i++)

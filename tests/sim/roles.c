@@ -21,7 +21,14 @@
 #include "kafka/topics.h"
 #include "runtime/settings.h"
 
-enum { SERVICES_MAX = 8, SHARDS_MAX = 2, PROCESSES_MAX = 64, BRANCHES_MAX = 8, ASKS_MAX = 8, PENDING_MAX = 8192 };
+enum {
+        SERVICES_MAX = SIM_SERVICES_MAX,
+        SHARDS_MAX = 2,
+        PROCESSES_MAX = 64,
+        BRANCHES_MAX = 8,
+        ASKS_MAX = 8,
+        PENDING_MAX = 8192
+};
 
 /* What a process runs with; `process` comes first. */
 struct app {
@@ -71,6 +78,11 @@ const char *sim_database(unsigned service, int shard)
 {
         bool is = service < (unsigned)sim_options.services && shard < sim_options.shards;
         return is ? paths[service * SHARDS_MAX + (unsigned)shard] : NULL;
+}
+
+unsigned sim_service_of(const struct sim_process *participant)
+{
+        return ((const struct app *)participant)->service;
 }
 
 /* ---- a participant's handlers ---- */
@@ -577,7 +589,8 @@ static struct assent_config *configure(void)
         set(config, "assent.skew_ms", 200);
         set(config, "assent.timeout_max_ms", or_else(sim_options.timeout_max_ms, 600));
         set(config, "assent.grace_ms", 200);
-        set(config, "assent.horizon_ms", or_else(sim_options.horizon_ms, 5000));
+        set(config, "assent.horizon_ms", sim_horizon_ms());
+        set_text(config, "assent.pre_commit_cut_off", sim_options.cut_off_commits ? "commit" : "wait");
         set(config, "assent.checkpoint_ms", or_else(sim_options.checkpoint_ms, 50));
         set(config, "assent.retry_ms", 20);
         set(config, "assent.retry_max_ms", 200);

@@ -7,7 +7,8 @@
  *   roles.c    the programs that processes run: coordinators, participants with their handlers, clients
  *   workload.c what a world is like, drawn from the seed, and its transactions
  *   faults.c   what befalls it; strangers.c: records of nobody in the topics
- *   check.c    what must hold; check_events.c: of events and work; check_audit.c: when the world is quiet
+ *   check.c    what must hold; check_events.c: of events and work; check_alarms.c: what must be said; check_audit.c: when the
+ *              world is quiet
  *   stories.c  worlds with a name; matrix.c: every crash point
  *   main.c     seeds, jobs, counts
  *
@@ -86,7 +87,13 @@ bool sim_chance(unsigned parts_per_million);
         X(CANCEL, "cancel")                                                                                             \
         X(INQUIRE, "inquire")                                                                                           \
         X(TICK, "tick by a stranger")                                                                                   \
-        X(UNDELIVERABLE, "begin for a service that does not exist")
+        X(UNDELIVERABLE, "begin for a service that does not exist")                                                     \
+        X(CUT_OFF, "committed alone, cut off in PRE_COMMITTED")                                                         \
+        X(ABORT_FIRST, "ABORT before its PREPARE")                                                                      \
+        X(PREPARE_LAST, "PREPARE after its ABORT")                                                                      \
+        X(CONFLICT, "command again with other contents")                                                                \
+        X(CONTRADICTION, "branch frozen by a contradiction")                                                            \
+        X(TAINTED, "transaction not judged any further, for a forgery may have changed it")
 
 enum sim_fault {
 #define X(name, text) SIM_##name,
@@ -191,8 +198,13 @@ struct sim_options {
         /* Of every role's configuration; 0: what roles.c takes by default. */
         int64_t window_ms, timeout_max_ms, horizon_ms, checkpoint_ms;
         int batch_max;
+        bool cut_off_commits; /* pre_commit_cut_off=commit (P7) */
 };
 extern struct sim_options sim_options;
+static inline int64_t sim_horizon_ms(void)
+{
+        return sim_options.horizon_ms ? sim_options.horizon_ms : 5000;
+}
 
 void sim_world_open(const struct sim_options *options);
 /* Every process becomes a ghost and unwinds; none starts again. */
@@ -278,6 +290,8 @@ struct sim_disk *sim_disk_new(const char *folder);
 void sim_disk_free(struct sim_disk *disk);
 /* The process that used it is gone (its files are closed): what of the un-synced writes is there afterwards. */
 void sim_disk_settle(struct sim_disk *disk, enum sim_death death);
+/* How often its files are open. */
+int sim_disk_opens(const struct sim_disk *disk);
 /* An old copy, and back to it: for stories. */
 struct sim_disk_copy *sim_disk_save(const struct sim_disk *disk);
 void sim_disk_restore(struct sim_disk *disk, const struct sim_disk_copy *copy);
@@ -311,6 +325,8 @@ extern void (*sim_plan)(void);
 /* Another process with the same program and configuration, a participant's with the same database (whose disk stays the first
  * one's to lose). Not started. */
 struct sim_process *sim_twin(const struct sim_process *process);
+enum { SIM_SERVICES_MAX = 8 };
+unsigned sim_service_of(const struct sim_process *participant);
 
 /* What one branch is to do; the payload of a begin's branch, 16 bytes. */
 struct sim_payload {

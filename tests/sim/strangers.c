@@ -155,6 +155,15 @@ static bool forge_reply(void)
         return post(inbox_of(&begin.txn_id), &reply);
 }
 
+/* Another transaction, of the same lane. */
+static void rename_in_lane(struct assent_message *message, int lane)
+{
+        do
+                for (int i = 9; i < 16; i++)
+                        message->txn_id.bytes[i] = (uint8_t)sim_random();
+        while (assent_lane_of(&message->txn_id, (uint32_t)sim_options.lanes) != lane);
+}
+
 static bool forge_command(void)
 {
         struct sim_log *log;
@@ -164,10 +173,7 @@ static bool forge_command(void)
                 return false;
         switch (sim_below(6)) {
         case 5: /* a decision about what nobody began */
-                do
-                        for (int i = 9; i < 16; i++)
-                                command.txn_id.bytes[i] = (uint8_t)sim_random();
-                while (assent_lane_of(&command.txn_id, (uint32_t)sim_options.lanes) != log->lane);
+                rename_in_lane(&command, log->lane);
                 command.body.command.phase = ASSENT_COMMIT;
                 command.body.command.deadline_ms = SIM_EPOCH_MS + sim_now_ms();
                 command.body.command.kind = command.body.command.payload = (struct assent_bytes){0};
@@ -354,4 +360,26 @@ void sim_begin_stale(void)
         struct sim_log *log = inbox_of(&begin.txn_id);
         if (post(choice < 2 ? log : another_lane(log), &begin))
                 sim_count(SIM_BEGIN_STALE);
+}
+
+/* What nobody began is aborted before it is prepared. (From coordinators a PREPARE comes first: whoever replays a begin sends
+ * it again.) The first phase of another transaction is taken for its own. */
+void sim_abort_first(void)
+{
+        struct sim_log *log;
+        struct assent_message first, abort;
+        struct assent_bytes value;
+        if (!find(ASSENT_COMMAND, &log, &first, &value) || !assent_phase_is_first(first.body.command.phase) ||
+            first.body.command.payload.size != sizeof(struct sim_payload) ||
+            first.body.command.branch >= first.body.command.branches_count)
+                return;
+        rename_in_lane(&first, log->lane);
+        first.body.command.deadline_ms = SIM_EPOCH_MS + sim_now_ms();
+        abort = first;
+        abort.body.command.phase = ASSENT_ABORT;
+        abort.body.command.kind = abort.body.command.payload = (struct assent_bytes){0};
+        assent_message_seal(&abort);
+        assent_message_seal(&first);
+        if (post(log, &abort) && post(log, &first))
+                sim_count(SIM_FORGED);
 }

@@ -42,7 +42,6 @@ static void draw_settings(struct sim_options *options)
         options->window_ms = 2 * options->timeout_max_ms + GRACE_MS + scale(100, 3000);
         if (options->window_ms < WINDOW_LEAST_MS)
                 options->window_ms = WINDOW_LEAST_MS;
-        /* DESIGN §14: a PRE_COMMIT that is held back for longer than the horizon may freeze a branch. Nothing here is. */
         options->horizon_ms = options->window_ms + SKEW_MS + 2 * options->timeout_max_ms + scale(5000, 20000);
         options->checkpoint_ms = scale(10, 300);
         options->batch_max = (int)scale(2, 1000);
@@ -110,7 +109,7 @@ void sim_draw(struct sim_options *options)
         memset(plan, 0, sizeof *plan);
         int mood = between(0, 19);
         bool (*on)(void) = mood == 0 ? never : mood == 1 ? always : sometimes;
-        for (int i = 0; i < SIM_TROUBLE_COUNT; i++)
+        for (int i = 0; i < SIM_TROUBLE_sim_abort_first; i++)
                 plan->period_us[i] = on() ? scale(periods[i].least, periods[i].greatest) : 0;
         draw_rates(plan, on);
         if (plan->period_us[SIM_TROUBLE_retain]) { /* DESIGN §14: what it removes was stamped by a clock that did not jump */
@@ -125,6 +124,11 @@ void sim_draw(struct sim_options *options)
         options->events = between(0, 5) == 0;
         options->work = (unsigned)scale(5000, 50000);
         options->events_us = between(0, 3) == 0 ? scale(1e5, 5e6) : 0;
+        options->cut_off_commits = between(0, 2) == 0;
+        if (between(0, 3) == 0) /* just above what P12 asks for */
+                options->horizon_ms = options->window_ms + SKEW_MS + 2 * options->timeout_max_ms + scale(1, 500);
+        const int last = SIM_TROUBLE_sim_abort_first;
+        plan->period_us[last] = on() ? scale(periods[last].least, periods[last].greatest) : 0;
 }
 
 /* ---- the transactions: drawn in the world ---- */
