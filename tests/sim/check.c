@@ -264,7 +264,7 @@ static bool stands(const struct check_emission *emission, uint64_t after)
 {
         struct check_log *home = emission->home;
         uint32_t number = (uint32_t)(emission - sim_judge.emissions) + 1;
-        if (!home)
+        if (!home || emission->refused > after)
                 return true;
         for (int64_t offset = emission->copy; offset >= 0; offset--) {
                 const struct check_mark *mark = mark_of(home, offset);
@@ -365,7 +365,7 @@ static unsigned service_of(struct assent_bytes name)
         return CHECK_NOBODY;
 }
 
-static void begun(struct check_lane *lane, const struct assent_message *begin, enum assent_verdict verdict)
+static void begun(struct check_lane *lane, const struct assent_message *begin, enum assent_verdict verdict, unsigned before)
 {
         struct check_txn *txn = txn_of(&begin->txn_id);
         if (verdict == ASSENT_V_DUPLICATE)
@@ -393,6 +393,7 @@ static void begun(struct check_lane *lane, const struct assent_message *begin, e
                         memcpy(&branch->payload, request->payload.data, sizeof branch->payload);
         }
         sim_judge.undecided++;
+        sim_check_crowd(lane, txn, before);
 }
 
 /* ---- what participants say ---- */
@@ -575,11 +576,16 @@ static void step(struct check_lane *lane, int64_t offset)
         if (!record->marker) {
                 if (!assent_codec_decode(sim_judge.codec, value_of(record), &decoded))
                         message = &decoded;
+                bool begins = message && message->type == ASSENT_BEGIN;
+                unsigned in_flight = begins ? sim_check_in_flight(model) : 0;
                 enum assent_verdict verdict = model_step(model, offset, record->timestamp_ms, message);
                 bool reply = message && message->type == ASSENT_REPLY;
                 mark->verdict = (uint8_t)verdict;
-                if (message && message->type == ASSENT_BEGIN && assent_message_id_holds(message))
-                        begun(lane, message, verdict);
+                if (begins && assent_message_id_holds(message))
+                        begun(lane, message, verdict, in_flight);
+                if (message && message->type == ASSENT_CONTROL && message->body.control.kind == ASSENT_CANCEL &&
+                    !mark->foreign)
+                        sim_check_shed(lane, message);
                 if (message && message->type == ASSENT_CONTROL && message->body.control.kind == ASSENT_INQUIRE)
                         note_inquiry(message);
                 if (mark->foreign)
@@ -695,6 +701,22 @@ static void judge_stranger(struct check_log *log, int64_t offset, const struct a
                       known ? "says otherwise" : "does not say that");
 }
 
+/* R18: a first phase that a topic refuses counts as delivered; a decision is sent until it is taken. */
+static void on_refused(const struct sim_log *log, struct assent_bytes value)
+{
+        struct assent_message message;
+        sim_check_lanes();
+        if (assent_codec_decode(sim_judge.codec, value, &message) || message.type != ASSENT_COMMAND ||
+            !assent_phase_is_first(message.body.command.phase))
+                return;
+        struct check_emission *emission = find_emission(&message.message_id);
+        if (!emission || !emission->home || emission->home->log != log)
+                return;
+        if (emission->copy < 0 && !emission->refused)
+                sim_judge.unpublished--;
+        emission->refused = ++sim_judge.sequence;
+}
+
 static void published(struct check_log *log, int64_t offset, const struct sim_process *sender)
 {
         const struct sim_record *record = &log->log->records[offset];
@@ -709,7 +731,7 @@ static void published(struct check_log *log, int64_t offset, const struct sim_pr
                 judge_stranger(log, offset, message, sender);
                 return;
         }
-        if (emission->copy < 0)
+        if (emission->copy < 0 && !emission->refused)
                 sim_judge.unpublished--;
         emission->copy = offset;
         mark->emission = (uint32_t)(emission - sim_judge.emissions) + 1;
@@ -1020,6 +1042,9 @@ void sim_check_open(void)
         sim_judge.files = sim_check_files();
         sim_appended = on_appended;
         sim_committed = on_committed;
+        sim_refused = on_refused;
+        sim_taken = sim_check_taken;
+        sim_given_back = sim_check_given_back;
         sim_logged = on_logged;
         find_topics();
 }
@@ -1028,6 +1053,9 @@ void sim_check_close(void)
 {
         sim_appended = NULL;
         sim_committed = NULL;
+        sim_refused = NULL;
+        sim_taken = NULL;
+        sim_given_back = NULL;
         sim_logged = NULL;
         sim_check_events_close();
         sim_check_alarms_close();

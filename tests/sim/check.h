@@ -1,7 +1,7 @@
 /* check.h: the judge. It reads every record that is appended, evaluates every lane by the slow model of the rules
  * (tests/fuzz/lane_model.c), and holds everything that the programs say, commit and store against that: check.c while the
  * world runs, check_audit.c when it is quiet; check_events.c what participants publish besides; check_alarms.c what must be
- * said aloud. */
+ * said aloud; check_bounds.c what is consumed (I7) and used (I17). */
 #ifndef SIM_CHECK_H
 #define SIM_CHECK_H
 
@@ -45,6 +45,8 @@ struct check_log {
         int64_t tau_ms;    /* greatest timestamp */
         int64_t processed; /* a service's: below it every command is known to be answered (P2) */
         int64_t position, cursor; /* a service's: those of its database in the last audit */
+        int64_t consumed; /* a service's: its database's position, known to be durable … */
+        uint64_t chain;   /* … and P11's hash over the records below it */
         int64_t announced; /* the end, when sim_check_foreign was called last */
         int64_t finished;  /* the end, when everything was finished: an old copy may still come, when nobody reads any more */
 };
@@ -54,6 +56,7 @@ struct check_emission {
         struct model_print print;
         struct check_log *home; /* NULL: a service without a topic */
         int64_t copy;           /* -1: none yet */
+        uint64_t refused;       /* a first phase that its topic did not take (R18): when, among all appends */
 };
 
 /* A record that an emission follows from. */
@@ -70,6 +73,7 @@ struct check_lane {
         bool lost; /* acknowledged records are gone: what it says now is nobody's fault */
         struct check_source *sources;
         size_t sources_count, sources_max, published; /* those below are known to stand in their topics (R12) */
+        unsigned crowded, shed; /* begins accepted above the soft limit; told to go (R16) */
 };
 
 /* A genuine answer. */
@@ -115,6 +119,7 @@ struct check_txn {
         bool pre_commit;
         bool tainted; /* somebody may have believed what was forged about it */
         unsigned owing; /* branches that have not answered the decision */
+        unsigned in_flight; /* in its lane with it, at most, when it was accepted */
         struct check_branch branches[MODEL_BRANCHES];
 };
 
@@ -185,6 +190,15 @@ void sim_check_alarms_audit(const struct check_log *commands, bool quiet);
 void sim_check_conflict_told(const struct sim_process *coordinator, int lane, struct check_mark *mark);
 void sim_check_conflicts_audit(const struct check_log *inbox);
 void sim_check_alarms_close(void);
+/* I7: a reader of that group takes a lane, and gives it back. */
+void sim_check_taken(const struct sim_process *process, const struct sim_log *log, const char *group, int64_t start,
+                     int64_t committed);
+void sim_check_given_back(const struct sim_process *process, const struct sim_log *log, const char *group, int64_t end);
+/* I17 and R16: transactions in flight in a lane; one is accepted, one is told to go; at the end. */
+unsigned sim_check_in_flight(const struct model *model);
+void sim_check_crowd(struct check_lane *lane, struct check_txn *txn, unsigned before);
+void sim_check_shed(struct check_lane *lane, const struct assent_message *cancel);
+void sim_check_bounds_audit(void);
 /* Looks into the databases of those who are down. On no process. */
 void sim_check_images(void);
 

@@ -194,7 +194,10 @@ static void position_row(struct book *book, sqlite3_stmt *columns)
         snprintf(group, sizeof group, "assent.%s", name);
         if (sim_group_offset(group, lane) > commands->cursor)
                 commands->cursor = sim_group_offset(group, lane);
-        if (next > log->visible)
+        if (next < commands->consumed && !sim_check_refusals_allowed)
+                sim_violation("I7", "%s: lane %d is read up to %" PRId64 ", and was up to %" PRId64, name, lane, next,
+                              commands->consumed);
+        else if (next > log->visible)
                 sim_violation("I14", "%s: lane %d is read up to %" PRId64 " of %" PRId64, name, lane, next, log->visible);
         else if (log->low == 0 && chain != (uint64_t)sqlite3_column_int64(columns, 3))
                 sim_violation("I5", "%s: lane %d has another chain than its %" PRId64 " records", name, lane, next);
@@ -433,6 +436,7 @@ void sim_check_audit(void)
                 sim_check_events_audit();
         for (unsigned i = 0; i < sim_transactions_count && !sim_violated(); i++)
                 audit_client(&sim_transactions[i]);
+        sim_check_bounds_audit();
         if (book.sum != 0 && !sim_violated())
                 sim_violation("I4", "what is booked adds up to %" PRId64, book.sum);
 }

@@ -40,6 +40,7 @@ struct bus_topic {
 };
 
 void (*sim_appended)(const struct sim_log *log, int64_t offset, const struct sim_process *sender);
+void (*sim_refused)(const struct sim_log *log, struct assent_bytes value);
 struct sim_cluster_faults sim_cluster_faults;
 
 static struct {
@@ -368,6 +369,27 @@ static void repeat(const struct delivery *delivery, enum sim_fault fault, int64_
 
 static void report_later(struct delivery *delivery, int64_t delay_us);
 
+static bool is_commands(const char *topic)
+{
+        const char *last = strrchr(topic, '.');
+        return last && strcmp(last, ".commands") == 0;
+}
+
+/* What is denied to this sender: another coordinator's copy, on its way since before, may be taken all the same. */
+static void refuse(struct channel *channel, struct delivery *delivery)
+{
+        const struct letter *letter = delivery->letter;
+        sim_count(SIM_REFUSED);
+        sim_note("%s lane %" PRId32 ": a record is refused", channel->topic, channel->number);
+        if (sim_below(2))
+                repeat(delivery, SIM_REPLAY, sim_between(0, sim_cluster_faults.replay_us));
+        if (channel->bus && sim_refused)
+                sim_refused(&channel->lane->log, (struct assent_bytes){letter->bytes + letter->key_size, letter->size});
+        delivery->err = ASSENT_E_DENIED;
+        delivery->offset = -1;
+        report_later(delivery, kafka_delay(channel->process, 0));
+}
+
 static void arrive(struct channel *channel, struct delivery *delivery)
 {
         if (!channel->bus)
@@ -376,6 +398,10 @@ static void arrive(struct channel *channel, struct delivery *delivery)
                 delivery->err = channel->lane ? ASSENT_E_TOO_LARGE : ASSENT_E_NOT_FOUND;
                 delivery->offset = -1;
                 report_later(delivery, kafka_delay(channel->process, 0));
+                return;
+        }
+        if (sim_chance(sim_cluster_faults.refuse) && is_commands(channel->topic)) {
+                refuse(channel, delivery);
                 return;
         }
         if (sim_chance(sim_cluster_faults.duplicate))
@@ -699,6 +725,7 @@ static void bus_close(struct assent_bus *base)
                 free(bus->topics[i].channels);
         }
         queue_drop(&bus->reports, SIM_ACK_LOST);
+        sim_hold(bus->process, SIM_BUS, -1);
         free(bus->topics);
         free(bus);
 }
@@ -762,7 +789,7 @@ static enum assent_err bus_send(struct assent_bus *base, const struct assent_out
         bool full = sim_chance(sim_cluster_faults.queue_full);
         if (full)
                 sim_count(SIM_QUEUE_FULL);
-        if (full || bus->unreported >= UNREPORTED_MAX)
+        if (full || bus->unreported >= (sim_cluster_faults.queue_max ? sim_cluster_faults.queue_max : UNREPORTED_MAX))
                 return kafka_fail(bus, ASSENT_AGAIN, "the client's queue is full");
         struct delivery *delivery = delivery_new(channel, letter_new(outgoing));
         delivery->tag = outgoing->tag;
@@ -990,6 +1017,7 @@ enum assent_err __wrap_assent_bus_kafka_open(const struct assent_bus_options *op
         *out = &bus->base;
         bus->base.ops = &operations;
         bus->process = sim_self();
+        sim_hold(bus->process, SIM_BUS, 1);
         bus->delivered = options->delivered;
         bus->context = options->context;
         bus->send_bytes_max = (size_t)assent_config_int(config, "assent.record_bytes_max") + ASSENT_CLIENT_OVERHEAD;

@@ -73,6 +73,9 @@ struct commit {
 };
 
 void (*sim_committed)(const char *group, int lane, int64_t offset, struct assent_bytes metadata);
+void (*sim_taken)(const struct sim_process *process, const struct sim_log *log, const char *group, int64_t start,
+                  int64_t committed);
+void (*sim_given_back)(const struct sim_process *process, const struct sim_log *log, const char *group, int64_t end);
 
 static struct group *groups;
 static struct reading *free_readings;
@@ -237,6 +240,8 @@ static void lanes_drop(struct assent_bus_consumer *consumer, bool lost)
         while (consumer->readings_count > 0) {
                 struct reading *reading = consumer->readings[--consumer->readings_count];
                 int32_t number = reading->number;
+                if (sim_given_back && reading->lane && consumer->group && !sim_ghost())
+                        sim_given_back(consumer->bus->process, &reading->lane->log, consumer->group->name, reading->position);
                 reading_end(reading);
                 if (consumer->options.revoked)
                         consumer->options.revoked(consumer->options.context, number, lost);
@@ -277,6 +282,9 @@ static enum assent_err lanes_take(struct assent_bus_consumer *consumer, const in
                         break;
                 ASSENT_ASSERT(start >= 0);
                 reading_begin(consumer, lanes[i], start);
+                const struct lane *lane = kafka_lane(consumer->topic, lanes[i]);
+                if (sim_taken && lane && consumer->group && !sim_ghost())
+                        sim_taken(consumer->bus->process, &lane->log, consumer->group->name, start, committed[i].offset);
         }
         consumer->bus->taking = false;
         free(committed);
@@ -600,6 +608,7 @@ enum assent_err kafka_consumer_open(struct assent_bus *base, const struct assent
         ASSENT_ASSERT(consumer);
         size_t size = strlen(options->topic) + 1;
         consumer->bus = bus;
+        sim_hold(bus->process, SIM_CONSUMER, 1);
         consumer->options = *options;
         consumer->topic = memcpy(kafka_room(size), options->topic, size);
         consumer->group = options->group ? group_of(options->group) : NULL;
@@ -622,6 +631,7 @@ void kafka_consumer_close(struct assent_bus_consumer *consumer)
         lanes_drop(consumer, false);
         if (consumer->member)
                 member_leave(consumer);
+        sim_hold(consumer->bus->process, SIM_CONSUMER, -1);
         free(consumer->readings);
         free(consumer);
 }

@@ -158,6 +158,7 @@ static uint64_t run_world(uint64_t seed, bool narrate, char *text, size_t size)
 {
         struct sim_options options = {.seed = seed, .transactions = arguments.transactions, .narrate = narrate};
         sim_draw(&options);
+        sim_check_bounds_open();
         sim_world_open(&options);
         sim_roles_open();
         sim_check_open();
@@ -167,10 +168,11 @@ static uint64_t run_world(uint64_t seed, bool narrate, char *text, size_t size)
         end_well();
         count_world();
         uint64_t hash = sim_hash();
-        snprintf(text, size, "%s", sim_violated() ? sim_verdict() : "");
         sim_check_close();
         sim_roles_close();
         sim_world_close();
+        sim_check_bounds_close();
+        snprintf(text, size, "%s", sim_violated() ? sim_verdict() : "");
         return hash;
 }
 
@@ -490,6 +492,7 @@ static const char help[] =
         "    --budget SECONDS  begin no world after that       --require-all  fail if a kind of fault never happened\n"
         "    --counts FILE     how often each thing happened    --tap          report for a test runner\n"
         "    --bugs            end with the first violation, told in one line\n"
+        "    --ignore NAME     the invariant of that name may be broken\n"
         "simulator stories [NAME]                                            the worlds with a name\n"
         "simulator matrix [POINT [CASE]]                                     every crash point, once and twice\n";
 
@@ -515,13 +518,16 @@ static uint64_t number(const char *text)
 
 static void parse(int argc, char **argv)
 {
-        enum { SEED = 1, SEEDS, FROM, TRANSACTIONS, JOBS, BUDGET, COUNTS, NARRATE, VERIFY, BUGS, TAP, REQUIRE_ALL, HELP };
+        enum {
+                SEED = 1, SEEDS, FROM, TRANSACTIONS, JOBS, BUDGET, COUNTS, IGNORE, NARRATE, VERIFY, BUGS, TAP, REQUIRE_ALL,
+                HELP
+        };
         static const struct option options[] = {
                 {"seed", 1, NULL, SEED},       {"seeds", 1, NULL, SEEDS},   {"from", 1, NULL, FROM},
                 {"jobs", 1, NULL, JOBS},       {"budget", 1, NULL, BUDGET}, {"transactions", 1, NULL, TRANSACTIONS},
                 {"counts", 1, NULL, COUNTS},   {"bugs", 0, NULL, BUGS},     {"narrate", 0, NULL, NARRATE},
                 {"verify", 0, NULL, VERIFY},   {"tap", 0, NULL, TAP},       {"require-all", 0, NULL, REQUIRE_ALL},
-                {"help", 0, NULL, HELP},       {0},
+                {"help", 0, NULL, HELP},       {"ignore", 1, NULL, IGNORE}, {0},
         };
         for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
                 uint64_t value = option >= SEED && option <= BUDGET ? number(optarg) : 0;
@@ -533,6 +539,7 @@ static void parse(int argc, char **argv)
                 case JOBS: arguments.jobs = value < JOBS_MAX ? (unsigned)value : JOBS_MAX; break;
                 case BUDGET: arguments.budget_s = (unsigned)value; break;
                 case COUNTS: arguments.counts = optarg; break;
+                case IGNORE: sim_ignored = optarg; break;
                 case NARRATE: arguments.narrate = true; break;
                 case VERIFY: arguments.verify = true; break;
                 case BUGS: arguments.bugs = true; break;

@@ -38,7 +38,7 @@ struct app {
         /* a participant's */
         unsigned service;
         uint32_t database;
-        sqlite3_stmt *hold, *held, *release, *book, *balance, *event;
+        sqlite3_stmt *hold, *held, *release, *book, *balance, *event, *positions;
         uint64_t *pending; /* events of the open local transaction */
         size_t pending_count;
         unsigned jobs; /* handed in, and not told yet */
@@ -161,6 +161,16 @@ static void committed(void *context)
         for (size_t i = 0; i < app->pending_count && !sim_ghost(); i++)
                 sim_event_durable(app->pending[i], false);
         app->pending_count = 0;
+}
+
+/* Between two steps no local transaction is open: what stands there is durable. */
+static void look_at_positions(struct app *app)
+{
+        sqlite3_stmt *positions = app->positions;
+        while (!sim_ghost() && sqlite3_step(positions) == SQLITE_ROW)
+                sim_check_consumed(&app->process, app->service, sqlite3_column_int(positions, 0),
+                                   sqlite3_column_int64(positions, 1), (uint64_t)sqlite3_column_int64(positions, 2));
+        sqlite3_reset(positions);
 }
 
 /* ---- work for a participant ---- */
@@ -308,6 +318,7 @@ static enum assent_err setup(void *context, struct assent_tx *tx)
                 {"INSERT INTO ledger VALUES(?, ?, ?)", &app->book},
                 {"UPDATE balance SET amount = amount + ? WHERE id = 1", &app->balance},
                 {"INSERT INTO event(nonce, key) VALUES(?, ?)", &app->event},
+                {"SELECT lane, next, chain FROM assent_position", &app->positions},
         };
         if (sqlite3_exec(db,
                          "CREATE TABLE IF NOT EXISTS balance(id INTEGER PRIMARY KEY, amount INTEGER NOT NULL);"
@@ -355,6 +366,8 @@ static void participant_main(struct sim_process *process)
                 if (sim_options.events && sim_now_us() < sim_options.quiet_us && sim_chance(sim_options.work))
                         submit_job(app, participant);
                 err = assent_participant_step(participant, 100);
+                if (!err)
+                        look_at_positions(app);
         }
         over(process, err, participant ? assent_participant_errmsg(participant) : "");
         assent_participant_close(participant);
@@ -362,7 +375,8 @@ static void participant_main(struct sim_process *process)
         if (app->jobs)
                 sim_violation("work", "%s never tells what became of %u things it was handed", process->name, app->jobs);
         app->jobs = 0;
-        sqlite3_stmt **statements[] = {&app->hold, &app->held, &app->release, &app->book, &app->balance, &app->event};
+        sqlite3_stmt **statements[] = {&app->hold,    &app->held,  &app->release,  &app->book,
+                                       &app->balance, &app->event, &app->positions};
         for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
                 sqlite3_finalize(*statements[i]);
                 *statements[i] = NULL;
@@ -596,6 +610,7 @@ static struct assent_config *configure(void)
         set(config, "assent.retry_max_ms", 200);
         set(config, "assent.batch_max", or_else(sim_options.batch_max, 100));
         set(config, "assent.memory_bytes_max", 16 << 20);
+        set(config, "assent.in_flight_soft", or_else(sim_options.in_flight_soft, 1000000));
         set(config, "assent.start_timeout_ms", 3000);
         set(config, "assent.stop_timeout_ms", 2000);
         return config;

@@ -7,8 +7,8 @@
  *   roles.c    the programs that processes run: coordinators, participants with their handlers, clients
  *   workload.c what a world is like, drawn from the seed, and its transactions
  *   faults.c   what befalls it; strangers.c: records of nobody in the topics
- *   check.c    what must hold; check_events.c: of events and work; check_alarms.c: what must be said; check_audit.c: when the
- *              world is quiet
+ *   check.c    what must hold; check_events.c: of events and work; check_alarms.c: what must be said; check_bounds.c: what is
+ *              consumed and used; check_audit.c: when the world is quiet
  *   stories.c  worlds with a name; matrix.c: every crash point
  *   main.c     seeds, jobs, counts
  *
@@ -93,7 +93,9 @@ bool sim_chance(unsigned parts_per_million);
         X(PREPARE_LAST, "PREPARE after its ABORT")                                                                      \
         X(CONFLICT, "command again with other contents")                                                                \
         X(CONTRADICTION, "branch frozen by a contradiction")                                                            \
-        X(TAINTED, "transaction not judged any further, for a forgery may have changed it")
+        X(TAINTED, "transaction not judged any further, for a forgery may have changed it")                         \
+        X(REFUSED, "command refused by its topic for good")                                                             \
+        X(OVERLOAD, "begin shed, for too many are in flight")
 
 enum sim_fault {
 #define X(name, text) SIM_##name,
@@ -109,6 +111,7 @@ void sim_count(enum sim_fault fault);
 /* An invariant is broken ("I4", "liveness", …): kept if it is the first, and the world ends with this event. */
 __attribute__((format(printf, 2, 3))) void sim_violation(const char *invariant, const char *format, ...);
 bool sim_violated(void);
+extern const char *sim_ignored; /* an invariant that may be broken; NULL: none */
 /* A line of the narration, with the time and the process; nothing unless --narrate. */
 __attribute__((format(printf, 1, 2))) void sim_note(const char *format, ...);
 bool sim_narrates(void);
@@ -130,6 +133,7 @@ void sim_at(int64_t time_us, void (*act)(void *argument), void *argument);
 
 enum sim_role { SIM_COORDINATOR, SIM_PARTICIPANT, SIM_CLIENT, SIM_ROLE_COUNT };
 enum sim_death { SIM_KILLED, SIM_POWER_LOST };
+enum sim_handle { SIM_BUS, SIM_CONSUMER, SIM_FILE, SIM_HANDLE_COUNT };
 
 struct sim_fiber;
 struct sim_disk;
@@ -153,7 +157,13 @@ struct sim_process {
         /* kafka.c's */
         bool cut_in, cut_out;      /* hears nothing; is not heard */
         int64_t link_us;           /* added to every delay on its way */
+        int handles[SIM_HANDLE_COUNT]; /* what it has open */
 };
+
+/* It opens one of these (1), or closes it (-1); the process may be NULL. */
+void sim_hold(struct sim_process *process, enum sim_handle kind, int by);
+/* The stacks that fibers have, bytes of address space. */
+size_t sim_stacks_size(void);
 
 /* The process whose code runs now; NULL for events, and in programs without processes (the contract suites). */
 struct sim_process *sim_self(void);
@@ -198,6 +208,7 @@ struct sim_options {
         /* Of every role's configuration; 0: what roles.c takes by default. */
         int64_t window_ms, timeout_max_ms, horizon_ms, checkpoint_ms;
         int batch_max;
+        int in_flight_soft; /* of a lane */
         bool cut_off_commits; /* pre_commit_cut_off=commit (P7) */
 };
 extern struct sim_options sim_options;
@@ -253,6 +264,13 @@ int64_t sim_append(struct sim_log *log, const char *key, struct assent_bytes val
 extern void (*sim_appended)(const struct sim_log *log, int64_t offset, const struct sim_process *sender);
 /* A group's committed offset changed. */
 extern void (*sim_committed)(const char *group, int lane, int64_t offset, struct assent_bytes metadata);
+/* A consumer of that group begins to read a lane at `start`, beside the group's offset `committed`; or has read it up to there,
+ * and gives it back. */
+extern void (*sim_taken)(const struct sim_process *process, const struct sim_log *log, const char *group, int64_t start,
+                         int64_t committed);
+extern void (*sim_given_back)(const struct sim_process *process, const struct sim_log *log, const char *group, int64_t end);
+/* The topic does not take a record, now and for ever; its sender, who lives, is told. */
+extern void (*sim_refused)(const struct sim_log *log, struct assent_bytes value);
 /* The group's offset as the broker has it; -1: none. */
 int64_t sim_group_offset(const char *group, int lane);
 
@@ -275,6 +293,8 @@ struct sim_cluster_faults {
         unsigned ack_late;       /* acknowledged up to ack_us later than others */
         unsigned commit_lost, commit_late; /* group commits; late ones may come after another owner's */
         unsigned queue_full;
+        unsigned refuse;         /* commands: for good, though a copy that was on its way may come later */
+        unsigned queue_max;      /* of a client, records; 0: UNREPORTED_MAX */
         unsigned old_end;        /* watermarks shows an end from before, within 500 ms after an election */
         int64_t send_us, ack_us, fetch_us, replay_us; /* greatest delays; at least 100 µs is taken */
 };
@@ -400,6 +420,11 @@ void sim_faults_stop(void);
 
 void sim_check_open(void);
 void sim_check_close(void);
+/* A participant's process has these positions in its database, durably. */
+void sim_check_consumed(const struct sim_process *process, unsigned service, int lane, int64_t next, uint64_t chain);
+/* I17, of the whole program: what a world took from the system it gives back. */
+void sim_check_bounds_open(void);
+void sim_check_bounds_close(void);
 /* A process ended by itself, with this error of its runtime (ASSENT_OK: it was asked to). */
 void sim_check_ended(const struct sim_process *process, enum assent_err err, const char *why);
 /* True when everything that was begun is finished: every lane decided, every command handled and acknowledged. Cheap enough to

@@ -129,6 +129,9 @@ void sim_draw(struct sim_options *options)
                 options->horizon_ms = options->window_ms + SKEW_MS + 2 * options->timeout_max_ms + scale(1, 500);
         const int last = SIM_TROUBLE_sim_abort_first;
         plan->period_us[last] = on() ? scale(periods[last].least, periods[last].greatest) : 0;
+        options->in_flight_soft = between(0, 3) == 0 ? (int)scale(2, 60) : 0;
+        plan->cluster.refuse = on() ? (unsigned)scale(500, 20000) : 0;
+        plan->cluster.queue_max = on() ? (unsigned)scale(4, 4000) : 0;
 }
 
 /* ---- the transactions: drawn in the world ---- */
