@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs the tests and adds them up. The last line is `N passed, N failed`; the exit status is 0 only if nothing failed.
+# Runs the tests and adds them up. The last line is `N passed, N failed in N s`; the exit status is 0 only if nothing failed.
 #
 #   tests/run.sh all                          what `make test` runs
 #   tests/run.sh quick                        what `make check` runs: no broker
@@ -17,7 +17,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly root=$PWD logs=$PWD/build/test-logs
+readonly root=$PWD logs=$PWD/build/test-logs began=$SECONDS
 readonly all_stages='unit asan contract-sim contract-embedded contract-kafka e2e-embedded e2e-kafka chaos tidy'
 readonly beside_stages='sim planted fuzz model'
 readonly quick_stages='unit tidy'
@@ -64,7 +64,7 @@ finish() {
                         say "  $failure"
                 done
         fi
-        say "$passed passed, $failed failed"
+        say "$passed passed, $failed failed in $((SECONDS - began)) s"
         [ "$failed" -eq 0 ] || exit 1
         exit 0
 }
@@ -252,8 +252,22 @@ stage_contract-sim() {
         done
 }
 
-# Thousands of simulated worlds, each with faults of its own; the worlds with a name; every crash point.
+# One test a seed of seeds.txt.
+kept_seeds() {
+        local seed why told number=0
+        while read -r seed why; do
+                [[ -n $seed && $seed != \#* ]] || continue
+                told=ok
+                build/sim/tests/simulator --seed "$seed" || told='not ok'
+                echo "$told $((++number)) - $seed $why"
+        done <tests/sim/seeds.txt
+        echo "1..$number"
+}
+export -f kept_seeds
+
+# Thousands of simulated worlds, each with faults of its own; those that failed once; the worlds with a name; every crash point.
 stage_sim() {
+        run sim kept 300 tap bash -c kept_seeds
         run sim seeds 1800 tap build/sim/tests/simulator --seeds 10000 --require-all --tap
         run sim stories 300 tap build/sim/tests/simulator stories
         run sim matrix 600 tap build/sim/tests/simulator matrix
@@ -396,10 +410,10 @@ beside_finish() {
         local good=0 bad=0 status=0 named _
         wait "$beside_pid" || status=$?
         beside_pid=''
-        sed -E '/^failed:$/,$d; /^[0-9]+ passed, [0-9]+ failed$/d' "$logs/beside.log"
+        sed -E '/^failed:$/,$d; /^[0-9]+ passed, [0-9]+ failed in [0-9]+ s$/d' "$logs/beside.log"
         mapfile -t named < <(sed -n '/^failed:$/,$s/^  //p' "$logs/beside.log")
         failures+=("${named[@]}")
-        read -r good _ bad _ < <(tail -n 1 "$logs/beside.log" | grep -E '^[0-9]+ passed, [0-9]+ failed$') ||
+        read -r good _ bad _ < <(tail -n 1 "$logs/beside.log" | grep -E '^[0-9]+ passed, [0-9]+ failed in [0-9]+ s$') ||
                 fail beside "no report; exit status $status (see beside.log)"
         passed=$((passed + good)) failed=$((failed + bad))
 }

@@ -33,6 +33,7 @@ START_S, DRAIN_S = 90, 120
 # The one end of a process that is not ours: librdkafka 2.0.2 gives its idempotent producer up when a broker that was away may
 # have kept what it never acknowledged. The process stops, and is started again.
 GIVEN_UP = "failed for good"
+GIVEN_UP_MAX = 10  # in any minute; one more is our own failure, whatever the client says
 
 
 def say(*words):
@@ -166,7 +167,13 @@ class Run:
             errors = [line for line in file if "level=error" in line or line.startswith("assent-")]
         what = "%s ended by itself with %s: %s" % (name, popen.returncode, errors[-1].strip() if errors else "not a word")
         self.note(what)
-        (self.given_up if GIVEN_UP in what else self.ended).append(what)
+        now = time.monotonic()
+        if GIVEN_UP not in what:
+            self.ended.append(what)
+            return
+        self.given_up.append(now)
+        if sum(now - then < 60 for then in self.given_up) > GIVEN_UP_MAX:
+            self.ended.append("given up by the Kafka client more than %d times in a minute; last: %s" % (GIVEN_UP_MAX, what))
 
     def supervise(self):
         """Nobody but the nemesis ends a process. One that ends by itself is started again, as an operator would, and told."""

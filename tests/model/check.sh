@@ -95,6 +95,9 @@ quick_set() {
         holds '3pc, cut-off commits' $small -DTHREE_PHASE -DCUT_OFF
         holds '2pc, coordinators die' $small -DMORTAL_COORDINATORS
         holds '2pc, a coordinator restarts' $(budgets 1 0 0 0 0 0)
+        holds '2pc, restart and checkpoint' $(budgets 1 1 0 0 0 0)
+        holds '2pc, the same, begin repeated' $(budgets 1 1 0 1 0 0) -DCOORDINATORS=1
+        holds '2pc, participants crash, ask early' $(budgets 0 0 1 0 0 1)
         holds '2pc, three participants' $small $three
         holds '3pc, three participants' $small $three -DTHREE_PHASE
         search '2pc, every run ends' acyclic $small -DMORTAL_COORDINATORS
@@ -110,6 +113,7 @@ quick_set() {
         caught 'the same, with cut-off' I1_agreement $small -DTHREE_PHASE -DCUT_OFF -DPLANT_PRE_COMMIT_ABORTS
         caught 'abort to voters only' termination $small -DPLANT_ABORT_VOTERS_ONLY
         caught 'P10 by state, not emission' termination $small -DMORTAL_COORDINATORS -DPLANT_STATE_NOT_EMISSION
+        caught 'checkpoint before delivery' I16_forgetting $(budgets 1 1 0 0 0 0) -DPLANT_EARLY_CHECKPOINT
         caught 'answer before its row' I1_agreement $(budgets 0 0 1 0 0 0) -DPLANT_ANSWER_FIRST
 }
 
@@ -119,11 +123,9 @@ large_set() {
         holds '2pc, read-only votes' $small -DREAD_ONLY_VOTES
         holds '3pc, read-only votes' $small -DTHREE_PHASE -DREAD_ONLY_VOTES
         holds '2pc, longer time' $small -DTIMEOUT=1 -DWINDOW=3
-        holds '2pc, restart and checkpoint' $(budgets 1 1 0 0 0 0)
-        holds '2pc, the same, begin repeated' $(budgets 1 1 0 1 0 0) -DCOORDINATORS=1
         holds '3pc, a coordinator restarts' $(budgets 1 0 0 0 0 0) -DTHREE_PHASE
+        holds '3pc, restart and checkpoint' $(budgets 1 1 0 0 0 0) -DTHREE_PHASE
         holds '3pc, coordinators die' $small -DTHREE_PHASE -DMORTAL_COORDINATORS
-        holds '2pc, participants crash, ask early' $(budgets 0 0 1 0 0 1)
         holds '2pc, anyone dies for ever' $(budgets 0 0 1 0 0 0) -DMORTAL_COORDINATORS -DMORTAL_PARTICIPANTS
         holds '3pc, cancel, begin repeated' $(budgets 0 0 0 1 1 0) -DTHREE_PHASE -DCUT_OFF -DCOORDINATORS=1
         holds '2pc, three, a coordinator restarts' $(budgets 1 0 0 0 0 0) $three
@@ -132,7 +134,6 @@ large_set() {
         holds '2pc, three, cancel' $(budgets 0 0 0 0 1 0) $three
         search '2pc, three, every run ends' acyclic $small $three
         holds '2pc, begin repeated, longer time' $late
-        caught 'checkpoint before delivery' I16_forgetting $(budgets 1 1 0 0 0 0) -DPLANT_EARLY_CHECKPOINT
         caught 'no floor' I2_validity $late -DPLANT_NO_FLOOR
         caught 'no floor (R13)' R13_digest $late -DPLANT_NO_FLOOR
 }
