@@ -218,6 +218,22 @@ static void metrics(void *context, struct assent_exposition *out)
         cache_events_metrics(&program->events, out);
 }
 
+/* Ready is who has heard of all that happened while it was away; whoever asks before that is answered as well. */
+static enum assent_err follow(const struct program *program, const struct assent_observer_source *source)
+{
+        char why[ASSENT_READY_SIZE_MAX];
+        enum assent_err err = ASSENT_OK;
+        while (!err && !signals_seen && !source->ready(source->context, why))
+                err = assent_consumer_step(program->consumer, 100);
+        if (!err && !signals_seen) {
+                assent_log(ASSENT_LOG_INFO, "ready", ASSENT_TEXT("topic", program->topic),
+                           ASSENT_INT("port", cache_serve_port(program->serve)), ASSENT_TEXT("source", program->options.source),
+                           ASSENT_TEXT("backend", setting(program, "app.redis", "memory")));
+                assent_notify("READY=1\nSTATUS=ready");
+        }
+        return err ? err : assent_consumer_run(program->consumer);
+}
+
 static enum assent_err serve(struct program *program)
 {
         const struct assent_observer_source source = {.name = "cache", .metrics = metrics, .context = program};
@@ -232,11 +248,7 @@ static enum assent_err serve(struct program *program)
         assent_consumer_source(program->consumer, &consumer);
         assent_observer_add(program->observer, &consumer);
         assent_observer_add(program->observer, &source);
-        assent_log(ASSENT_LOG_INFO, "ready", ASSENT_TEXT("topic", program->topic),
-                   ASSENT_INT("port", cache_serve_port(program->serve)), ASSENT_TEXT("source", program->options.source),
-                   ASSENT_TEXT("backend", setting(program, "app.redis", "memory")));
-        assent_notify("READY=1");
-        err = said("consumer", assent_consumer_run(program->consumer), assent_consumer_errmsg(program->consumer));
+        err = said("consumer", follow(program, &consumer), assent_consumer_errmsg(program->consumer));
         assent_notify("STOPPING=1");
         assent_observer_remove(program->observer, program);
         assent_observer_remove(program->observer, consumer.context);

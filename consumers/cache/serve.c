@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "../problems.h"
+
 #define BOUND_MS_MAX INT64_C(86400000)
 #define WAITING_MAX  4096
 
@@ -282,11 +284,30 @@ static void seen(void *app, const struct assent_http_seen *what)
         assent_http_metrics_add(serve->metrics, what);
 }
 
+/* Order-not-found, order-deleted and what else a 404 or 410 of the order service says are passed on as they came. */
+static const struct problem problems[] = {
+    {"invalid-parameter", 400, "consistency is strong, bounded or cached; bound_ms, in milliseconds, goes with bounded alone."},
+    {"order-not-found", 404, "There is no order with this id."},
+    {"order-deleted", 410, "The order was cancelled and then deleted; it does not come back."},
+    {"source-unavailable", 503, "The order service cannot be asked now; try again, or read with a weaker consistency."},
+    {"source-answer", 502, "The order service, or a proxy before it, gave an answer that is no order; their logs say why."},
+    {"out-of-memory", 503, "The cache has no memory left for this request; send it again later."},
+    PROBLEMS_OF_THE_SERVER,
+    {NULL, 0, NULL},
+};
+
+static void problems_get(void *app, struct assent_http_request *request)
+{
+        (void)app;
+        problems_answer(request, problems);
+}
+
 /* ---- birth and death ---- */
 
 static enum assent_err start(struct cache_serve *serve)
 {
         static const struct assent_http_route routes[] = {{"GET", "/v1/orders/{id}", order_get, false},
+                                                          {"GET", "/problems/{slug}", problems_get, true},
                                                           {NULL, NULL, NULL, false}};
         struct assent_http_options options = ASSENT_HTTP_OPTIONS_INIT;
         serve->threads = calloc(serve->options.source_connections, sizeof *serve->threads);

@@ -3,6 +3,8 @@
 #ifndef ASSENT_CONSUMERS_ORDER_API_H
 #define ASSENT_CONSUMERS_ORDER_API_H
 
+#include <stdatomic.h>
+
 #include <assent/http.h>
 #include <assent/observe.h>
 
@@ -22,6 +24,7 @@ struct api {
         struct waiters *waiters;
         struct begins *begins;
         struct assent_client_counts counts; /* of its clients, and of those who waited here */
+        _Atomic uint64_t replays; /* answers given once more to an Idempotency-Key */
         bool closed; /* no request is left; the participant's thread's */
 };
 

@@ -56,6 +56,9 @@ static void metrics(void *app, struct assent_exposition *out)
                 return;
         assent_http_metrics_expose(program->api.metrics, out);
         assent_client_metrics(&program->api.counts, out);
+        assent_expose(out, "assent_idempotent_replays_total", ASSENT_COUNTER,
+                      "Kept answers given to a repeated Idempotency-Key.");
+        assent_expose_value(out, NULL, (double)atomic_load(&program->api.replays));
 }
 
 static void closing(void *app)

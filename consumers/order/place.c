@@ -34,6 +34,8 @@ static void tell_lifetime(const struct post *post)
 
 static void answer_claim(struct post *post, enum assent_idempotency_state state)
 {
+        if (state == ASSENT_IDEMPOTENCY_FINISHED)
+                atomic_fetch_add(&post->api->replays, 1);
         tell_lifetime(post);
         assent_idempotency_answer(post->request, &post->placing.claim, state);
         post_free(post);
@@ -82,6 +84,7 @@ static void answer_settled(struct post *post, const struct order_settled *settle
                 api_etag(post->request, settled->version);
                 assent_http_answer(post->request, settled->status, "application/json", body);
         } else {
+                atomic_fetch_add(&post->api->replays, 1);
                 snprintf(answer.location, sizeof answer.location, "%s", settled->location);
                 snprintf(etag, sizeof etag, "%" PRId64, settled->version);
                 answer.etag = (struct assent_bytes){etag, strlen(etag)};
@@ -211,9 +214,13 @@ void place_post(void *app, struct assent_http_request *request)
         const bool keyed = assent_idempotency_read(request, body, &post->placing.claim);
         const bool good = keyed && body_order(body, &post->placing, &faults);
         json_decref(body);
-        if (good) {
+        if (good && assent_http_preconditions(request, NULL)) { /* an order that is to be placed is not there yet */
                 if (!answered_before(post))
                         submit(post);
+                return;
+        }
+        if (good) {
+                post_free(post);
                 return;
         }
         if (keyed && faults) {

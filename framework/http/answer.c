@@ -118,7 +118,8 @@ void assent_answer_text(struct assent_http_request *request, unsigned status, co
             text ? MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE) : NULL;
         if (!response)
                 free(text);
-        assent_http_set(request, "Content-Type", "%s", content_type);
+        if (status != MHD_HTTP_NOT_MODIFIED)
+                assent_http_set(request, "Content-Type", "%s", content_type);
         assent_answer_with(request, status, response);
 }
 
@@ -151,16 +152,23 @@ static bool acceptable(struct assent_http_request *request, unsigned status, con
         return status / 100 != 2 || !assent_request_safe(request) || assent_answer_acceptable(request, content_type);
 }
 
+/* RFC 9110 sections 8.6 and 15.4.5: a 304 tells the length of what it stands for, which libmicrohttpd takes from a body that it
+ * does not send then, and not the type. */
+static unsigned conditional(const struct assent_http_request *request, unsigned status)
+{
+        return request->not_modified && status / 100 == 2 ? MHD_HTTP_NOT_MODIFIED : status;
+}
+
 void assent_http_answer(struct assent_http_request *request, unsigned status, const char *content_type,
                         struct assent_bytes body)
 {
-        bool empty = status == MHD_HTTP_NO_CONTENT || status == MHD_HTTP_NOT_MODIFIED;
-        ASSENT_ASSERT(empty || content_type || body.size == 0);
-        if (!empty && content_type) {
-                if (!acceptable(request, status, content_type))
-                        return;
+        bool empty = status == MHD_HTTP_NO_CONTENT;
+        ASSENT_ASSERT(status != MHD_HTTP_NOT_MODIFIED && (empty || content_type || body.size == 0));
+        if (!empty && content_type && !acceptable(request, status, content_type))
+                return;
+        status = conditional(request, status);
+        if (!empty && content_type && status != MHD_HTTP_NOT_MODIFIED)
                 assent_http_set(request, "Content-Type", "%s", content_type);
-        }
         union {
                 const void *given;
                 void *taken; /* MHD copies it, though it does not say const */
@@ -174,7 +182,7 @@ void assent_http_answer_json(struct assent_http_request *request, unsigned statu
         static const char type[] = "application/json";
         ASSENT_ASSERT(body);
         if (acceptable(request, status, type))
-                assent_answer_text(request, status, type, json_dumps(body, JSON_COMPACT));
+                assent_answer_text(request, conditional(request, status), type, json_dumps(body, JSON_COMPACT));
         json_decref(body);
 }
 
@@ -240,10 +248,10 @@ bool assent_http_preconditions(struct assent_http_request *request, const char *
         case ASSENT_GO_ON:
                 return true;
         case ASSENT_NOT_MODIFIED:
+                request->not_modified = true;
                 if (etag)
                         assent_http_set(request, "ETag", "\"%s\"", etag);
-                assent_http_answer(request, MHD_HTTP_NOT_MODIFIED, NULL, (struct assent_bytes){0});
-                return false;
+                return true;
         case ASSENT_FAILED:
                 assent_http_problem(request, MHD_HTTP_PRECONDITION_FAILED, "precondition-failed",
                                     "%s%s%s, which is not what If-Match or If-None-Match ask for; get the resource and decide "

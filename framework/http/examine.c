@@ -94,6 +94,8 @@ static bool framing_refused(struct assent_http_request *request, struct framing 
         framing->end = method + header_size;
         framing->broken =
             request->target != method + strlen(method) + 1 || version != request->target + request->target_size + 1;
+        if (request->target_fault) /* no problem can quote it: it may be no UTF-8 */
+                request->target = "";
         MHD_get_connection_values(request->connection, MHD_HEADER_KIND, frame_field, framing);
         bool http10 = strcmp(version, "HTTP/1.0") == 0;
         if (header_size > request->http->options.header_bytes_max) {

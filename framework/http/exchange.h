@@ -54,6 +54,7 @@ struct assent_http_request {
         bool begun;             /* its headers have been looked at */
         bool refused;           /* answered before it is whole */
         bool deferred;
+        bool not_modified;      /* its preconditions make a 304 of the answer, if that is a success */
         bool too_large;         /* the body; what still comes is passed over, to a limit */
         bool target_fault;      /* path or query cannot be decoded, or hold bytes that must be encoded */
         const char *method;     /* as known to us, else "" */

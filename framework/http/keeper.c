@@ -12,10 +12,16 @@
 /* With http->lock, so that the socket is not closed meanwhile. The worker sees its end and cleans up. */
 static void cut_off(struct assent_http_request *request)
 {
+        const struct assent_http_options *options = &request->http->options;
+        const struct assent_http_seen seen = {
+            .method = "", .route = "", .status = MHD_HTTP_REQUEST_TIMEOUT, .took_us = (int64_t)options->timeout_ms * 1000};
         static const char timed_out[] = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
         int stage = ASSENT_STAGE_ARRIVING;
-        if (atomic_compare_exchange_strong(&request->stage, &stage, ASSENT_STAGE_CUT))
+        if (atomic_compare_exchange_strong(&request->stage, &stage, ASSENT_STAGE_CUT)) {
+                if (options->observed)
+                        options->observed(options->app, &seen);
                 (void)!send(request->fd, timed_out, sizeof timed_out - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
         if (stage == ASSENT_STAGE_ARRIVING || stage == ASSENT_STAGE_QUIET)
                 shutdown(request->fd, SHUT_RDWR);
 }

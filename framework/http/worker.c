@@ -26,6 +26,13 @@ static bool full(struct assent_http *http)
         return is_full;
 }
 
+static void tell_refused(const struct assent_http *http)
+{
+        const struct assent_http_seen seen = {.method = "", .route = ""};
+        if (http->options.observed)
+                http->options.observed(http->options.app, &seen);
+}
+
 /* False when there is nothing to accept, or no descriptor for it. */
 static bool accept_one(struct assent_http_worker *worker)
 {
@@ -38,10 +45,12 @@ static bool accept_one(struct assent_http_worker *worker)
                         worker->accepts_ms = assent_clock_ms() + NO_ROOM_WAIT_MS;
                 return errno == EINTR || errno == ECONNABORTED;
         }
-        if (full(http))
+        if (full(http)) {
+                tell_refused(http);
                 close(fd);
-        else
+        } else {
                 MHD_add_connection(worker->daemon, fd, (struct sockaddr *)&address, size);
+        }
         return true;
 }
 
@@ -76,8 +85,10 @@ void assent_worker_notify(void *context, struct MHD_Connection *connection, void
         LIST_INSERT_HEAD(&http->connections, request, link);
         bool one_too_many = ++http->connections_count > http->options.connections_max;
         pthread_mutex_unlock(&http->lock);
-        if (one_too_many) /* another worker was as fast */
+        if (one_too_many) { /* another worker was as fast */
+                tell_refused(http);
                 shutdown(fd, SHUT_RDWR);
+        }
 }
 
 /* MHD_run may clear the library's own signal after it has looked for connections to resume, and then say that there is nothing

@@ -27,6 +27,7 @@ struct assent_http_metrics {
         struct answer *answers;
         struct served *served;
         size_t answers_count, served_count;
+        uint64_t refused; /* connections */
 };
 
 struct assent_http_metrics *assent_http_metrics_open(void)
@@ -83,6 +84,11 @@ void assent_http_metrics_add(struct assent_http_metrics *metrics, const struct a
 {
         const char *method = method_known(seen->method), *route = *seen->route ? seen->route : "other";
         pthread_mutex_lock(&metrics->lock);
+        if (!seen->status) {
+                metrics->refused++;
+                pthread_mutex_unlock(&metrics->lock);
+                return;
+        }
         struct answer *answer = answer_find(metrics, method, route, seen->status);
         struct served *served = served_find(metrics, method, route);
         if (answer)
@@ -96,6 +102,9 @@ void assent_http_metrics_expose(struct assent_http_metrics *metrics, struct asse
 {
         char memory[ASSENT_LABELS_SIZE_MAX], code[16];
         pthread_mutex_lock(&metrics->lock);
+        assent_expose(out, "assent_http_connections_refused_total", ASSENT_COUNTER,
+                      "Connections closed at once, there being as many as may be.");
+        assent_expose_value(out, NULL, (double)metrics->refused);
         assent_expose(out, "assent_http_requests_total", ASSENT_COUNTER, "Requests answered.");
         for (size_t i = 0; i < metrics->answers_count; i++) {
                 const struct answer *answer = &metrics->answers[i];

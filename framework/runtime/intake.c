@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <assent/log.h>
@@ -19,7 +20,7 @@
 #define ELECTION_TRIES   10 /* a log end below the position is looked at so often, ELECTION_WAIT_MS apart */
 #define ELECTION_WAIT_MS 300
 #define FIRST_LOOK_MS    5000
-#define ROWS_MS          1000
+#define STORE_MS         1000
 #define ROWS_MAX         100000
 
 /* A record that waits for the local transaction to commit. */
@@ -45,7 +46,7 @@ struct assent_intake {
         struct queued *queue;
         size_t queue_count, queue_max;
         struct assent_outbox *outbox;
-        int64_t rows_ms; /* when the outbox is counted next */
+        int64_t store_ms; /* when the outbox is counted next */
         enum assent_err failed;
         char errmsg[2048];
 };
@@ -413,9 +414,12 @@ static void show(struct assent_intake *in, int64_t now)
         assent_watch_end(&watch->common);
         assent_watch_set(&watch->outbox_sent, events->acknowledged);
         assent_watch_set(&watch->outbox_refused, events->refused);
-        if (now < in->rows_ms)
+        if (now < in->store_ms)
                 return;
-        in->rows_ms = now + ROWS_MS;
+        in->store_ms = now + STORE_MS;
+        struct statvfs disk; /* what is not there, is not full */
+        assent_watch_set(&watch->common.unwritable,
+                         statvfs(watch->path, &disk) == 0 && ((disk.f_flag & ST_RDONLY) || disk.f_bavail == 0));
         if (assent_store_outbox_count(in->options.store, ROWS_MAX, &rows) == ASSENT_OK)
                 assent_watch_set(&watch->outbox_rows, rows);
 }

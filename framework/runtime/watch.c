@@ -163,6 +163,8 @@ bool assent_watch_ready(void *context, char why[ASSENT_READY_SIZE_MAX])
                 snprintf(why, ASSENT_READY_SIZE_MAX, "failed; the log says why");
         else if (assent_counted(&watch->stopping))
                 snprintf(why, ASSENT_READY_SIZE_MAX, "stopping");
+        else if (assent_counted(&watch->unwritable))
+                snprintf(why, ASSENT_READY_SIZE_MAX, "store not writable: its disk is full or read-only");
         else if (recovering)
                 snprintf(why, ASSENT_READY_SIZE_MAX, "%" PRIu64 " lanes are replayed or resent", recovering);
         else if (none)

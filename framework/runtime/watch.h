@@ -31,6 +31,7 @@ struct assent_watch {
         struct assent_watch_lane *lanes;
         uint64_t dead_letters, failed, stopping;
         uint64_t ready, recovering;  /* lanes */
+        uint64_t unwritable;         /* the disk of the store is full, or may only be read */
         uint64_t shared;             /* the group has shared its lanes out, perhaps none to this member */
         int64_t uncovered_since_ms;  /* monotonic: since when work waits for its checkpoint; 0: none does */
         /* The loop's own, between begin and end. */

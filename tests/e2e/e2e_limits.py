@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Real processes run into the limits of their machine while a load runs: a full disk, no more files, no more memory, too little of
 the processor. They say so or wait; nothing is lost, and with room again everything is settled and the books balance."""
+import contextlib
 import os
 import re
 import resource
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 from pipeline import check, equal, main, until
@@ -74,6 +76,41 @@ def a_full_disk_stops_its_owner(p):
             subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
         p.services["payment"] = p.participant("payment")
         settled(p, generator)
+    finally:
+        p.close()
+        if os.path.ismount(small):
+            subprocess.run(["umount", small], check=True)
+
+
+def readiness(process):
+    port = until("it listens", lambda: process.said(r'event="admin listens" .*port=(\d+)')).group(1)
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:%s/readyz?verbose" % port, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def a_full_disk_is_told_before_it_is_met(p):
+    """While nothing is written: whoever asks whether it is ready hears that it could not write, until it could."""
+    small, inside = os.path.join(p.folder, "small"), p.db
+    os.mkdir(small)
+    if not may_mount(small):
+        print("# no file system may be mounted here: not tested")
+        return
+    p.db = lambda name: os.path.join(small, "payment.db") if name == "payment" else inside(name)
+    try:
+        p.up()
+        payment = p.services["payment"]
+        until("it is ready", lambda: readiness(payment)[0] == 200)
+        filler = os.path.join(small, "filler")
+        with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"x" * 4096):
+                pass
+        until("it is told", lambda: readiness(payment)[0] == 503)
+        check("store not writable" in readiness(payment)[1], readiness(payment)[1])
+        os.remove(filler)
+        until("it is ready again", lambda: readiness(payment)[0] == 200)
     finally:
         p.close()
         if os.path.ismount(small):
@@ -156,5 +193,6 @@ def a_slow_participant_holds_others_up_within_bounds(p):
     settled(p, generator)
 
 
-main(a_file_that_may_not_grow_stops_its_owner, a_full_disk_stops_its_owner, few_files_or_little_memory_are_refused,
+main(a_file_that_may_not_grow_stops_its_owner, a_full_disk_stops_its_owner, a_full_disk_is_told_before_it_is_met,
+     few_files_or_little_memory_are_refused,
      no_more_files_or_memory_in_the_middle, a_slow_participant_holds_others_up_within_bounds)

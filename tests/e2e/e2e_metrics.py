@@ -24,7 +24,8 @@ SOON = {"statistics_ms": 200}
 # Exposed only by services that serve HTTP.
 OF_HTTP = {"assent_http_requests_total", "assent_http_request_duration_seconds", "assent_client_begins_sent_total",
            "assent_client_begins_total", "assent_client_begins_in_flight", "assent_client_outcomes_total",
-           "assent_client_waits_expired_total"}
+           "assent_client_waits_expired_total", "assent_idempotent_replays_total",
+           "assent_http_connections_refused_total"}
 
 
 def port(process):
@@ -171,6 +172,10 @@ def an_order_service_tells_of_its_client(p):
     equal(metric(daemon, "assent_client_begins_in_flight"), 0, "in flight")
     until("the outcomes", lambda: (outcomes("committed"), outcomes("aborted")) == (3, 1))
     equal(metric(daemon, "assent_client_waits_expired_total"), 0, "waits in vain")
+    equal(metric(daemon, "assent_idempotent_replays_total"), 0, "replays")
+    for seen in 1, 2:
+        equal(shop.place("k0").headers["Idempotent-Replayed"], "true", "an order once more")
+        equal(metric(daemon, "assent_idempotent_replays_total"), seen, "replays")
     txn = p.txn()
     for count in 1, 2:
         p.begin("--txn", txn, *branches("o-1", count=count, services=("payment", "inventory")))

@@ -75,12 +75,14 @@ def the_description_is_the_one_in_the_tree_and_knows_every_problem(p):
     shop.start()
     description = json.loads(text("consumers", "order", "openapi.json"))
     equal(shop.get("/openapi.json").json, description, "what is served")
-    told = set(re.findall(r'^    \{"([a-z-]+)", \d+,', text("consumers", "order", "problems.c"), re.M))
+    told = set(re.findall(r'^    \{"([a-z-]+)", \d+,', text("consumers", "order", "problems.c") + text("consumers", "problems.h"),
+                          re.M))
     said = set()
     for folder in (("consumers", "order"), ("framework", "http")):
         for name in os.listdir(os.path.join(ROOT, *folder)):
             if name.endswith(".c") and name != "fetch.c":
                 said |= set(re.findall(r'assent_http_problem\(\s*request,\s*\w+,\s*"([a-z-]+)"', text(*folder, name)))
+    said |= set(re.findall(r'assent_http_problem\(request, \d+, "([a-z-]+)"', text("consumers", "problems.h")))
     equal(told, said, "problems.c has what the service says")
     described = set(re.findall(r"/problems/([a-z-]+)", json.dumps(description)))
     equal(described - told, set(), "described problems that nobody knows")

@@ -155,6 +155,7 @@ def without_a_coordinator_it_is_accepted_and_goes_on(p):
 def preconditions_are_judged_in_order(p):
     shop = up(p).start()
     path = shop.place("k", order("nobody")).headers["Location"]
+    length = shop.get(path).headers["Content-Length"]
     for headers, status in (({}, 200), ({"If-None-Match": '"2"'}, 304), ({"If-None-Match": 'W/"2"'}, 304), ({"If-None-Match": '"1"'}, 200),
                             ({"If-None-Match": "*"}, 304), ({"If-None-Match": '"1", "2"'}, 304), ({"If-Match": '"2"'}, 200),
                             ({"If-Match": "*"}, 200), ({"If-Match": '"1"'}, 412), ({"If-Match": 'W/"2"'}, 412),
@@ -165,6 +166,11 @@ def preconditions_are_judged_in_order(p):
             equal(answer.status, status, "%s %r" % (method, headers))
             check(status not in (200, 304) or answer.headers["ETag"] == '"2"', "the entity tag: " + repr(answer))
             check((method == "GET" and status != 304) or not answer.body, "no body: " + repr(answer))
+            check(status not in (200, 304) or answer.headers["Content-Length"] == length, "the length of the 200: " + repr(answer))
+    problem(shop.place("unmet", If_Match="*"), 412, "precondition-failed")
+    problem(shop.place("unmet", If_None_Match="2"), 400, "malformed-precondition")
+    placed = shop.place("unmet", order("nobody"), If_None_Match="*")
+    equal((placed.status, "Idempotent-Replayed" in placed.headers), (200, False), "what was refused has claimed nothing")
     problem(shop.patch(path, {"note": "x"}), 428, "precondition-required")
     problem(shop.patch(path, {"note": "x"}, '"1"'), 412, "precondition-failed")
     problem(shop.patch(path, {"note": "x"}, 'W/"2"'), 412, "precondition-failed")

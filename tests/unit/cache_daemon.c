@@ -500,6 +500,23 @@ Test(cache_serve, bounded_reads_ask_when_the_entry_is_older)
         reads("GET /v1/orders/o-1?consistency=cached HTTP/1.1\r\n" HOST "Cache-Control: no-cache\r\n\r\n", 200, "hit", 4);
 }
 
+Test(cache_serve, every_problem_type_is_explained)
+{
+        static const char *const said[] = {"invalid-parameter", "order-not-found", "order-deleted", "source-unavailable",
+                                           "source-answer",     "out-of-memory",   "not-found",     "problem-not-found"};
+        char request[200], slug[80];
+        for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+                snprintf(request, sizeof request, "GET /problems/%s HTTP/1.1\r\n" HOST "\r\n", said[i]);
+                snprintf(slug, sizeof slug, "{\"slug\":\"%s\",\"status\":", said[i]);
+                ask(port, request, &reply);
+                check_status(reply, 200);
+                check_body(reply, slug);
+        }
+        ask(port, GET("/problems/none"), &reply);
+        check_status(reply, 404);
+        check_body(reply, "/problems/problem-not-found");
+}
+
 Test(cache_serve, what_is_no_consistency_is_refused)
 {
         static const char *const bad[] = {ORDER("?consistency=weak"),

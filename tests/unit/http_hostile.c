@@ -176,6 +176,19 @@ Test(http_hostile, malformed_requests_are_refused_or_closed)
         close_server();
 }
 
+/* The answer can say neither. */
+Test(http_hostile, a_target_that_is_no_text_with_a_fault_in_the_header_is_400)
+{
+        struct assent_http_options made = options();
+        open_server(&made);
+        ask(port, "GET /hello/\xff HTTP/1.1\r\n" HOST HOST "\r\n", &reply);
+        check_status(reply, 400);
+        check_body(reply, "/problems/malformed-request");
+        check_body(reply, "\"instance\":\"\"");
+        still_serves("both");
+        close_server();
+}
+
 static void allow_descriptors(rlim_t count)
 {
         struct rlimit limit;

@@ -1,6 +1,7 @@
 /* The server as its clients see it: routing, limits, connections, deferred answers, its end. */
 #include "http_client.h"
 
+#include <jansson.h>
 #include <pthread.h>
 
 static void hello(void *app, struct assent_http_request *request)
@@ -38,8 +39,16 @@ static void tagged(void *app, struct assent_http_request *request)
                 return;
         assent_http_set(request, "Cache-Control", "max-age=5");
         assent_http_set(request, "Vary", "Accept");
-        if (assent_http_preconditions(request, *etag ? etag : NULL))
+        if (!assent_http_preconditions(request, *etag ? etag : NULL))
+                return;
+        if (strcmp(assent_http_method(request), "PATCH") == 0)
                 assent_http_answer(request, 204, NULL, (struct assent_bytes){0});
+        else if (assent_http_query(request, "json"))
+                assent_http_answer_json(request, 200, json_pack("{s:s}", "tagged", etag));
+        else if (assent_http_query(request, "fails"))
+                assent_http_problem(request, 503, "fails", "It cannot be read now.");
+        else
+                assent_http_answer(request, 200, "text/plain", (struct assent_bytes){"tagged", 6});
 }
 
 static void nothing(void *app, struct assent_http_request *request)
@@ -265,6 +274,7 @@ Test(http_server, preconditions_are_judged_in_their_order)
         check_field(reply, "ETag", "\"7\"");
         check_field(reply, "Cache-Control", "max-age=5");
         check_field(reply, "Vary", "Accept");
+        check_no_field(reply, "Content-Type");
         cr_assert_eq(reply.body_size, 0);
         ask(port, "GET /tagged?etag=7 HTTP/1.1\r\n" HOST "If-Match: \"6\"\r\nIf-None-Match: \"7\"\r\n\r\n", &reply);
         check_status(reply, 412);
@@ -291,6 +301,34 @@ Test(http_server, a_304_is_followed_by_the_next_answer)
                 check_status(reply, 304);
         }
         close(fd);
+}
+
+/* RFC 9110 section 8.6: the length of what it stands for. */
+Test(http_server, a_304_has_the_length_of_the_200)
+{
+        static const struct {
+                const char *method, *query, *length;
+        } of[] = {{"GET", "", "6"}, {"HEAD", "", "6"}, {"GET", "&json", "14"}, {"HEAD", "&json", "14"}};
+        char request[200];
+        for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+                for (int modified = 0; modified < 2; modified++) {
+                        snprintf(request, sizeof request,
+                                 "%s /tagged?etag=7%s HTTP/1.1\r\n" HOST "If-None-Match: \"%d\"\r\n\r\n", of[i].method,
+                                 of[i].query, modified ? 6 : 7);
+                        ask(port, request, &reply);
+                        check_status(reply, modified ? 200 : 304);
+                        check_field(reply, "Content-Length", of[i].length);
+                }
+}
+
+/* RFC 9110 section 13.2.1: preconditions make nothing of what would have been no success. */
+Test(http_server, only_a_success_becomes_a_304)
+{
+        ask(port, "GET /tagged?etag=7&fails HTTP/1.1\r\n" HOST "If-None-Match: \"7\"\r\n\r\n", &reply);
+        check_status(reply, 503);
+        check_field(reply, "Content-Type", "application/problem+json");
+        ask(port, "GET /tagged?etag=7 HTTP/1.1\r\n" HOST "Accept: image/png\r\nIf-None-Match: \"7\"\r\n\r\n", &reply);
+        check_status(reply, 406);
 }
 
 /* ---- limits, at and one past ---- */
@@ -459,10 +497,36 @@ Test(http_server, expect_100_continue_is_met)
 
 TestSuite(http_open, .timeout = 100);
 
+static pthread_mutex_t seen_lock = PTHREAD_MUTEX_INITIALIZER;
+static char seen_text[1024];
+
+static void observed(void *app, const struct assent_http_seen *seen)
+{
+        pthread_mutex_lock(&seen_lock);
+        size_t size = strlen(seen_text);
+        cr_assert_str_eq(app, "app");
+        cr_assert_geq(seen->took_us, 0);
+        snprintf(seen_text + size, sizeof seen_text - size, "%s %s %u\n", seen->method, seen->route, seen->status);
+        pthread_mutex_unlock(&seen_lock);
+}
+
+static void check_told(const char *line, int times)
+{
+        pthread_mutex_lock(&seen_lock);
+        int count = 0;
+        for (const char *at = seen_text; (at = strstr(at, line)); at += strlen(line))
+                count++;
+        cr_assert_eq(count, times, "%s", seen_text);
+        pthread_mutex_unlock(&seen_lock);
+}
+
 Test(http_open, connections_have_a_limit)
 {
         struct assent_http_options made = options();
+        char app[] = "app";
         made.connections_max = 3;
+        made.observed = observed;
+        made.app = app;
         open_server(&made);
         int fds[3];
         for (int i = 0; i < 3; i++) {
@@ -474,6 +538,7 @@ Test(http_open, connections_have_a_limit)
         int fd = connect_to(port);
         cr_assert(closed_by_peer(fd));
         close(fd);
+        check_told("  0\n", 1);
         for (int i = 0; i < 3; i++) { /* the others go on, and when one ends there is room again */
                 send_text(fds[i], "GET /hello HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
                 receive_reply(fds[i], &reply);
@@ -495,7 +560,10 @@ Test(http_open, connections_have_a_limit)
 Test(http_open, slow_requests_are_cut_off_with_408)
 {
         struct assent_http_options made = options();
+        char app[] = "app";
         made.timeout_ms = 300;
+        made.observed = observed;
+        made.app = app;
         open_server(&made);
         int begun = connect_to(port), idle = connect_to(port), body = connect_to(port);
         send_text(begun, "GET /hello HTTP/1.1\r\n");
@@ -511,19 +579,7 @@ Test(http_open, slow_requests_are_cut_off_with_408)
         close(idle);
         close(body);
         close_server();
-}
-
-static pthread_mutex_t seen_lock = PTHREAD_MUTEX_INITIALIZER;
-static char seen_text[1024];
-
-static void observed(void *app, const struct assent_http_seen *seen)
-{
-        pthread_mutex_lock(&seen_lock);
-        size_t size = strlen(seen_text);
-        cr_assert_str_eq(app, "app");
-        cr_assert_geq(seen->took_us, 0);
-        snprintf(seen_text + size, sizeof seen_text - size, "%s %s %u\n", seen->method, seen->route, seen->status);
-        pthread_mutex_unlock(&seen_lock);
+        check_told("  408\n", 2);
 }
 
 Test(http_open, every_answer_is_told)

@@ -207,6 +207,8 @@ Test(exposition, requests_are_counted_by_what_cannot_grow)
                 {"GET", "/v1/orders/{id}", 200, 90}, {"GET", "/v1/orders/{id}", 304, 1000},
                 {"GET", "/v1/orders/{id}", 200, 0},  {"BREW", "", 404, 1},
                 {"TEAPOT", "", 404, 1},              {"POST", "/v1/orders", 201, 1},
+                {"", "", 408, 10000},                {"", "", 0, 0},
+                {"", "", 0, 0},
         };
         for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
                 assent_http_metrics_add(metrics, &seen[i]);
@@ -218,6 +220,9 @@ Test(exposition, requests_are_counted_by_what_cannot_grow)
                                "assent_http_requests_total{method=\"other\",route=\"other\",code=\"404\"} 2\n"
                                "assent_http_requests_total{method=\"POST\",route=\"/v1/orders\",code=\"201\"} 1\n"), "%s",
                   text);
+        cr_assert(strstr(text, "assent_http_requests_total{method=\"other\",route=\"other\",code=\"408\"} 1\n"), "%s", text);
+        cr_assert(strstr(text, "\nassent_http_connections_refused_total 2\n"), "%s", text);
+        cr_assert_null(strstr(text, "code=\"0\""), "%s", text);
         cr_assert(strstr(text, "assent_http_request_duration_seconds_count{method=\"GET\",route=\"/v1/orders/{id}\"} 3\n"));
         cr_assert(strstr(text, "assent_http_request_duration_seconds_bucket{method=\"GET\",route=\"/v1/orders/{id}\","
                                "le=\"0.0001\"} 2\n"));

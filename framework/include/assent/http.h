@@ -27,7 +27,8 @@ struct assent_http_route {
         bool open;          /* needs no token */
 };
 
-/* What became of a request, for metrics. `route` is the route's path, or "" when none fitted. */
+/* What became of a request, for metrics. `route` is the route's path, or "" when none fitted. Method and route are "" with
+ * status 408, for a request that did not arrive in time, and with 0, for a connection closed at once beyond connections_max. */
 struct assent_http_seen {
         const char *method, *route;
         unsigned status;
@@ -50,7 +51,7 @@ struct assent_http_options {
         uint32_t heartbeat_ms;   /* between comments in a silent event stream */
         unsigned streams_max;    /* event streams at once; beyond: 503 */
         uint64_t backlog_max;    /* events that may wait for the reader of a stream; beyond: its stream ends */
-        void (*observed)(void *app, const struct assent_http_seen *seen); /* on a server thread; may be NULL */
+        void (*observed)(void *app, const struct assent_http_seen *seen); /* on any of its threads; may be NULL */
 };
 #define ASSENT_HTTP_OPTIONS_INIT \
         {.struct_size = sizeof(struct assent_http_options), .listen = "127.0.0.1:0", .threads = 2, .connections_max = 2000, \
@@ -96,7 +97,8 @@ ASSENT_API void assent_http_defer(struct assent_http_request *request);
 /* Sets a header field of the answer to come. Values are ours: printable, at most 1,000 bytes, and 3,000 of all fields. */
 ASSENT_API void assent_http_set(struct assent_http_request *request, const char *name, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
-/* Answers. `body` is copied; HEAD, 204 and 304 send none. `content_type` may be NULL when there is no body. */
+/* Answers. `body` is copied; HEAD and 204 send none, and 304 is never asked for: see assent_http_preconditions.
+ * `content_type` may be NULL when there is no body. */
 ASSENT_API void assent_http_answer(struct assent_http_request *request, unsigned status, const char *content_type,
                                    struct assent_bytes body);
 /* Answers with compact application/json. Ownership: takes `body`. */
@@ -110,8 +112,9 @@ ASSENT_API void assent_http_problem(struct assent_http_request *request, unsigne
 
 /* Judges If-Match, If-None-Match in the order of RFC 9110 section 13.2.2 against the current entity tag, given without its
  * quotes (NULL: there is no such resource now); dates are not looked at, since entity tags stand for every resource here.
- * True: go on. False: answered with 304 (GET and HEAD; with the ETag and what assent_http_set has set), 412, or 400 for a
- * field that is not well-formed. */
+ * True: go on, also when GET or HEAD will get a 304: the success that the handler then answers with, by assent_http_answer or
+ * assent_http_answer_json, becomes one, with its Content-Length, the ETag and what assent_http_set has set, and without its
+ * body. False: answered with 412, or 400 for a field that is not well-formed. */
 ASSENT_API bool assent_http_preconditions(struct assent_http_request *request, const char *etag);
 /* For changes that must name the version they change: true when there is an If-Match, otherwise answered with 428. */
 ASSENT_API bool assent_http_if_match_given(struct assent_http_request *request);
