@@ -123,6 +123,15 @@ MISTAKES = [Mistake(*fields) for fields in (
      "*start = lane->next; return err;", "*start = lane->next + 1; return err;", "I7"),
     ("the state of a lane is not given back when it is replayed", "R13", "runtime/coordinator.c",
      "assent_core_close(lane->core); const struct assent_core_options options", "const struct assent_core_options options", "I17"),
+    ("a replay that was not proved is resumed", "R13", "runtime/coordinator.c",
+     "if (!lane->core || lane->proving ||", "if (!lane->core ||", "story unproved-replay"),
+    ("retention while a lane waits for its end", "R13", "runtime/coordinator.c",
+     "check_log(lane, lane->next, lane->next)", "check_log(lane, low, lane->next)", "story lane-returns"),
+    ("a standby drops what it kept when it begins to act", "R19", "runtime/coordinator.c",
+     "ASSENT_ASSERT(decoded); /* we wrote it */ publish(lane, source, &message);", "ASSENT_ASSERT(decoded); (void)source;",
+     "I16 liveness I3"),
+    ("a standby commits while it stands by", "R19", "runtime/coordinator.c",
+     "if (c->failed || (c->standby && !lane->acting))", "if (c->failed)", "R12 I16 liveness"),
     ("nothing is shed", "R16", "runtime/coordinator.c",
      'cancel_later(c, lane->number, &t->txn_id, "OVERLOAD", &c->watch.overload);', ";", "I17"),
     ("a refused decision is not sent again", "R18", "runtime/coordinator.c",
@@ -194,7 +203,7 @@ MISTAKES = [Mistake(*fields) for fields in (
      "if (row->slots[slot].unpublished) answer(p, row, slot, -1);", ";", "I13 liveness"),
     ("open_from passes open branches", "P2", "runtime/participant.c",
      "memcmp(&entry->txn_id, &lane->position.open_from, sizeof entry->txn_id) < 0)",
-     "memcmp(&entry->txn_id, &lane->position.open_from, sizeof entry->txn_id) > 0)", "I13 P10 liveness"),
+     "memcmp(&entry->txn_id, &lane->position.open_from, sizeof entry->txn_id) > 0)", "I13 P10 liveness I18"),
     ("a duplicate is not answered", "P3", "runtime/participant.c",
      "(action == ASSENT_STORE || action == ASSENT_RESEND))", "action == ASSENT_STORE)", "P2 liveness"),
     ("deadlines by the record's own timestamp", "P4", "runtime/participant.c",
@@ -208,6 +217,17 @@ MISTAKES = [Mistake(*fields) for fields in (
      " alone.body.command.deadline_ms = entry->deadline_ms; assent_message_seal(&alone);"
      " const struct assent_decisions decisions = {.commands = &alone, .count = 1};"
      " return apply_decisions(p, &decisions, entry->lane);", "I18 I9 I3 I1"),
+    ("the textbook's timers", "P7", "runtime/participant.c",
+     "return inquire(p, entry);",
+     "struct assent_branch_row row; enum assent_err found = assent_store_branch(p->store, &entry->txn_id, entry->branch, &row);"
+     " if (found) return found;"
+     " struct assent_message alone = {.type = ASSENT_COMMAND, .txn_id = entry->txn_id, .lamport = 1};"
+     " alone.body.command.branch = entry->branch; alone.body.command.branches_count = ASSENT_BRANCHES_MAX;"
+     " alone.body.command.service = p->service;"
+     " alone.body.command.phase = row.state == ASSENT_BRANCH_PRE_COMMITTED ? ASSENT_COMMIT : ASSENT_ABORT;"
+     " alone.body.command.deadline_ms = entry->deadline_ms; assent_message_seal(&alone);"
+     " const struct assent_decisions decisions = {.commands = &alone, .count = 1};"
+     " return apply_decisions(p, &decisions, entry->lane);", "story textbook-3pc"),
     ("cut off in PRE_COMMITTED it commits unasked", "P7", "runtime/participant.c",
      "return doubt->cut_off && p->cut_off_commits ?", "return doubt->cut_off ?", "I9"),
     ("decisions by the state at the end", "P10", "runtime/terminate.c",
@@ -217,10 +237,10 @@ MISTAKES = [Mistake(*fields) for fields in (
      " out->commands[i] = out->commands[--out->count]; else i++; if (!err && story.cut) {", "P10 liveness I13"),
     ("a story is believed about the elder", "P10", "runtime/terminate.c",
      "entry->lane == search->lane && assent_txn_id_birth_ms(&entry->txn_id) >= search->birth_ms;",
-     "entry->lane == search->lane;", "I18 I1"),
+     "entry->lane == search->lane;", "I18 I1 I9"),
     ("a story starts at the birth", "P10", "runtime/lanes.c",
      "from_ms = assent_txn_id_birth_ms(&story->txn_id) - story->settings->skew_ms;",
-     "from_ms = assent_txn_id_birth_ms(&story->txn_id);", "I1 I18 liveness"),
+     "from_ms = assent_txn_id_birth_ms(&story->txn_id);", "I1 I18 liveness P10"),
     ("two processes may open a database", "P13", "store/sqlite.c", "LOCK_EX | LOCK_NB", "LOCK_SH | LOCK_NB", "P13"),
     ("records behind a gap are passed over", "P11", "runtime/intake.c",
      "bool redelivered = record->offset < lane->position.next;",
@@ -235,6 +255,20 @@ MISTAKES = [Mistake(*fields) for fields in (
      " f->young = true; /* keys are in time order: nothing after it is old enough */ return false; }"
      " if (lane && assent_branch_forgettable(row, lane->cursor, tau, p->horizon_ms, p->settings.timeout_max_ms)) {",
      "if (lane && assent_branch_forgettable(row, lane->cursor, tau, 0, 0)) {", "I15 I18"),
+
+    ("half the horizon is enough", "P12", "runtime/participant.c",
+     "if (assent_txn_id_birth_ms(&row->txn_id) > f->newest_ms - p->horizon_ms) {"
+     " f->young = true; /* keys are in time order: nothing after it is old enough */ return false; }"
+     " if (lane && assent_branch_forgettable(row, lane->cursor, tau, p->horizon_ms, p->settings.timeout_max_ms)) {",
+     "if (lane && assent_branch_forgettable(row, lane->cursor, tau, p->horizon_ms / 2, p->settings.timeout_max_ms)) {",
+     "I15 I18"),
+    ("no time for a PRE_COMMIT that may come", "P12", "core/participant.c",
+     "horizon_ms + (pre_commit_may_come ? timeout_max_ms : 0));", "horizon_ms + (pre_commit_may_come ? 0 * timeout_max_ms : 0));",
+     "I15 I18"),
+    ("retries without a greatest pause", "P9", "runtime/participant.c",
+     "if (entry->wait_ms > p->retry_max_ms)", "if (entry->wait_ms > 1000 * p->retry_max_ms)", "story backs-off"),
+    ("an empty lane is believed at once", "R17", "runtime/participant.c",
+     "#define ELECTION_TRIES 10", "#define ELECTION_TRIES 1", "story first-start"),
 
     # ---- the outbox, and work ----
 
