@@ -148,7 +148,7 @@ static void delivered(void *context, const struct assent_report *report)
         if (client->begun_count == client->begun_max) {
                 const size_t max = client->begun_max ? 2 * client->begun_max : 1024;
                 struct begun *begun = realloc(client->begun, max * sizeof *begun);
-                ASSENT_ASSERT(begun); /* bounded by the producer's queue */
+                ASSENT_NEED(begun); /* bounded by the producer's queue */
                 client->begun = begun;
                 client->begun_max = max;
         }

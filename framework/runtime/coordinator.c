@@ -159,7 +159,7 @@ static void cancel_later(struct assent_coordinator *c, int32_t lane, const struc
 {
         struct cancel *cancel = malloc(sizeof *cancel);
         assent_count(counter, 1);
-        ASSENT_ASSERT(cancel);
+        ASSENT_NEED(cancel);
         *cancel = (struct cancel){.next = c->cancels, .txn_id = *txn_id, .reason = reason, .lane = lane};
         c->cancels = cancel;
 }
@@ -174,7 +174,7 @@ static void resend_later(struct assent_coordinator *c, const struct assent_repor
                 return;
         }
         struct refusal *refusal = calloc(1, sizeof *refusal + report->key.size + report->value.size);
-        ASSENT_ASSERT(refusal);
+        ASSENT_NEED(refusal);
         refusal->next = c->refusals;
         refusal->source = source;
         refusal->sequence = c->refusals_sequence++;

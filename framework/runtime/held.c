@@ -23,7 +23,7 @@ static void make_room(struct assent_held *held, size_t size)
                 while (capacity < used + size)
                         capacity *= 2;
                 uint8_t *bytes = malloc(capacity);
-                ASSENT_ASSERT(bytes);
+                ASSENT_NEED(bytes);
                 if (used > 0)
                         memcpy(bytes, held->bytes + held->first, used);
                 free(held->bytes);

@@ -158,7 +158,7 @@ void assent_intake_queue(struct assent_intake *in, int topic, int32_t lane, cons
         if (in->queue_count == in->queue_max) {
                 in->queue_max = in->queue_max ? in->queue_max * 2 : 1024;
                 in->queue = realloc(in->queue, in->queue_max * sizeof *in->queue);
-                ASSENT_ASSERT(in->queue);
+                ASSENT_NEED(in->queue);
         }
         struct queued *queued = &in->queue[in->queue_count++];
         *queued = (struct queued){.topic = topic,

@@ -13,7 +13,7 @@ static void grow(struct assent_tracker *t)
 {
         size_t capacity = t->capacity ? t->capacity * 2 : 1024;
         int64_t *ring = malloc(capacity * sizeof *ring);
-        ASSENT_ASSERT(ring);
+        ASSENT_NEED(ring);
         for (uint64_t i = t->head; i != t->tail; i++)
                 ring[i & (capacity - 1)] = t->ring[i & (t->capacity - 1)];
         free(t->ring);

@@ -226,7 +226,7 @@ static void delivered(void *context, const struct assent_report *report)
         if (p->marks_count == p->marks_max) {
                 p->marks_max = p->marks_max ? p->marks_max * 2 : 256;
                 p->marks = realloc(p->marks, p->marks_max * sizeof *p->marks);
-                ASSENT_ASSERT(p->marks);
+                ASSENT_NEED(p->marks);
         }
         p->marks[p->marks_count++] = (struct mark){.txn_id = message.txn_id,
                                                    .branch = message.body.reply.branch,
@@ -769,7 +769,7 @@ static bool consider(void *context, const struct assent_branch_row *row)
 static enum assent_err forget(struct assent_participant *p)
 {
         struct forgetting *f = calloc(1, sizeof *f);
-        ASSENT_ASSERT(f);
+        ASSENT_NEED(f);
         f->p = p;
         for (int32_t i = 0; i < assent_intake_lanes(p->intake); i++) {
                 const struct assent_intake_lane *lane = assent_intake_lane(p->intake, i);

@@ -41,7 +41,7 @@ static void keep_decision(void *context, const struct assent_message *message)
         if (out->count == out->capacity) {
                 out->capacity = out->capacity ? out->capacity * 2 : 64;
                 out->commands = realloc(out->commands, out->capacity * sizeof *out->commands);
-                ASSENT_ASSERT(out->commands);
+                ASSENT_NEED(out->commands);
         }
         struct assent_message *kept = &out->commands[out->count++];
         *kept = *message;
