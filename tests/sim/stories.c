@@ -293,7 +293,7 @@ static void textbook_3pc(void)
         run_ms(50);
         expect(state_of(0) == ASSENT_BRANCH_PRE_COMMITTED && state_of(1) == ASSENT_BRANCH_PREPARED,
                "the partition did not come as planned: states %d and %d", (int)state_of(0), (int)state_of(1));
-        run_ms(5000); /* every timer fires: by the textbook READY aborts, PRE-COMMITTED commits (planted: "the textbook's timers") */
+        run_ms(5000); /* every timer fires: by the textbook READY aborts, PRE-COMMITTED commits */
         expect(state_of(1) == ASSENT_BRANCH_PREPARED, "who is cut off decided alone");
         sim_cluster_cut(service(1), false, false);
         run_ms(5000);
