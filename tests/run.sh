@@ -3,8 +3,8 @@
 #
 #   tests/run.sh all                          what `make test` runs
 #   tests/run.sh quick                        what `make check` runs: no broker
-#   tests/run.sh STAGE…                       unit asan contract-sim contract-embedded contract-kafka e2e-embedded e2e-kafka
-#                                             chaos tidy; sim planted fuzz model, which `all` runs beside these
+#   tests/run.sh STAGE…                       unit asan contract-sim contract-embedded e2e-embedded tidy; and, which `all`
+#                                             runs beside these, contract-kafka e2e-kafka chaos, sim, planted fuzz model
 #   ONLY='coord*' tests/run.sh unit           only the programs of these stages whose name matches
 #
 # A skipped test, a test that crashed, one that the plan announced and that never reported, a program that says nothing and
@@ -18,8 +18,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly root=$PWD logs=$PWD/build/test-logs began=$SECONDS
-readonly all_stages='unit asan contract-sim contract-embedded contract-kafka e2e-embedded e2e-kafka chaos tidy'
-readonly beside_stages='sim planted fuzz model'
+readonly all_stages='unit asan contract-sim contract-embedded e2e-embedded tidy'
+# Each of these rows runs beside: those that mostly wait for a real Kafka, and at low priority those that only compute.
+readonly kafka_stages='contract-kafka e2e-kafka chaos' sim_stages='sim' search_stages='planted fuzz model'
 readonly quick_stages='unit tidy'
 export ASSENT_BUILD=$root/build/release ASSENT_BUILD_SEAMS=$root/build/asan
 unset ASSENT_TEST_BROKERS ASSENT_TEST_BROKER
@@ -27,14 +28,18 @@ export LC_ALL=C.UTF-8 TZ=UTC PYTHONDONTWRITEBYTECODE=1
 # Undefined behaviour that only prints a line would pass in every program that nobody reads.
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 passed=0 failed=0 failures=()
-kafka_state=none kafka_servers='' embedded_servers='' broker_pid='' program_pid='' beside_pid='' programs=0
+kafka_state=none kafka_servers='' embedded_servers='' broker_pid='' program_pid='' programs=0
+declare -A beside_pids=()
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/assent-test.XXXXXX")
 
 cleanup() {
         local status=$?
         trap - EXIT INT TERM HUP
         program_stop
-        [ -z "$beside_pid" ] || kill -TERM -- "-$beside_pid" 2>/dev/null || true
+        local pid
+        for pid in "${beside_pids[@]}"; do
+                kill -TERM -- "-$pid" 2>/dev/null || true
+        done
         embedded_stop
         if [ "$kafka_state" = up ]; then
                 tests/broker/kafka.sh stop "$scratch/kafka" >/dev/null 2>&1 || true
@@ -396,32 +401,33 @@ run_stages() {
         done
 }
 
-# The stages that only compute run beside those that mostly wait for brokers, on what these leave of the processors; then their
-# report is told and added up, and what failed there stands in the list at the end. (A run.sh of its own, in a session of its
-# own, so that it cleans up after itself.)
+# Stages beside the others; when they have ended, their report is told and added up, and what failed there stands in the list at
+# the end. (A run.sh of its own, in a session of its own, so that it cleans up after itself.)
 beside_start() {
+        local niceness=$1
+        shift
         mkdir -p "$logs"
-        say "beside the others, at low priority: $*"
-        nice -n 19 setsid "${BASH_SOURCE[0]}" built "$@" >"$logs/beside.log" 2>&1 </dev/null &
-        beside_pid=$!
+        say "beside the others: $*"
+        nice -n "$niceness" setsid "${BASH_SOURCE[0]}" built "$@" >"$logs/beside-$1.log" 2>&1 </dev/null &
+        beside_pids[$1]=$!
 }
 
 beside_finish() {
-        local good=0 bad=0 status=0 named _
-        wait "$beside_pid" || status=$?
-        beside_pid=''
-        sed -E '/^failed:$/,$d; /^[0-9]+ passed, [0-9]+ failed in [0-9]+ s$/d' "$logs/beside.log"
-        mapfile -t named < <(sed -n '/^failed:$/,$s/^  //p' "$logs/beside.log")
+        local good=0 bad=0 status=0 named log=$logs/beside-$1.log _
+        wait "${beside_pids[$1]}" || status=$?
+        unset "beside_pids[$1]"
+        sed -E '/^failed:$/,$d; /^[0-9]+ passed, [0-9]+ failed in [0-9]+ s$/d' "$log"
+        mapfile -t named < <(sed -n '/^failed:$/,$s/^  //p' "$log")
         failures+=("${named[@]}")
-        read -r good _ bad _ < <(tail -n 1 "$logs/beside.log" | grep -E '^[0-9]+ passed, [0-9]+ failed in [0-9]+ s$') ||
-                fail beside "no report; exit status $status (see beside.log)"
+        read -r good _ bad _ < <(tail -n 1 "$log" | grep -E '^[0-9]+ passed, [0-9]+ failed in [0-9]+ s$') ||
+                fail "beside-$1" "no report; exit status $status (see $log)"
         passed=$((passed + good)) failed=$((failed + bad))
 }
 
 main() {
-        local stage stages="$*" beside=''
+        local stage stages="$*" beside='' known="$all_stages $kafka_stages $sim_stages $search_stages"
         case ${1:-} in
-        all) stages=$all_stages beside=$beside_stages ;;
+        all) stages=$all_stages beside="$kafka_stages $sim_stages $search_stages" ;;
         quick) stages=$quick_stages ;;
         '')
                 sed -n '2,/^set/p' "${BASH_SOURCE[0]}" | sed -n 's/^# \{0,1\}//p' >&2
@@ -429,8 +435,8 @@ main() {
                 ;;
         esac
         for stage in ${stages#built }; do
-                [[ " $all_stages $beside_stages " == *" $stage "* ]] || {
-                        echo "run.sh: no such stage: $stage (there are: $all_stages $beside_stages)" >&2
+                [[ " $known " == *" $stage "* ]] || {
+                        echo "run.sh: no such stage: $stage (there are: $known)" >&2
                         exit 2
                 }
         done
@@ -440,10 +446,18 @@ main() {
                 build_all "$stages $beside"
         fi
         # shellcheck disable=SC2086
-        [ -z "$beside" ] || beside_start $beside
+        [ -z "$beside" ] || {
+                beside_start 0 $kafka_stages
+                beside_start 19 $sim_stages
+                beside_start 19 $search_stages
+        }
         # shellcheck disable=SC2086
         run_stages ${stages#built }
-        [ -z "$beside" ] || beside_finish
+        [ -z "$beside" ] || {
+                beside_finish contract-kafka
+                beside_finish sim
+                beside_finish planted
+        }
         finish
 }
 

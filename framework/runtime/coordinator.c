@@ -73,7 +73,7 @@ struct lane {
         int64_t committed_next, committed_ms, candidate_ms;
         int64_t tick_after_ms; /* no TICK before */
         /* A standby's (R19). */
-        struct assent_held kept; /* emissions, from the owner's newest N on */
+        struct assent_held kept; /* what is to be said, from the owner's newest N on */
         bool acting;             /* the owner stands still: emissions are published */
         int64_t owner_next;      /* the owner's N, as seen last; -1: none yet */
         int64_t look_ms;         /* when next to look at it */
@@ -310,39 +310,94 @@ static void publish(struct lane *lane, int64_t source, const struct assent_messa
         ASSENT_CRASH_POINT(coordinator_between_emissions); /* the record's others are not queued: all go out again */
 }
 
+static bool to_be_told(enum assent_verdict verdict, bool *copied)
+{
+        *copied = verdict == ASSENT_V_MALFORMED || verdict == ASSENT_V_FORGED || verdict == ASSENT_V_FOREIGN;
+        return *copied || verdict == ASSENT_V_CONFLICT || verdict == ASSENT_V_MISROUTED || verdict == ASSENT_V_STALE ||
+               verdict == ASSENT_V_FUTURE || verdict == ASSENT_V_LIMIT || verdict == ASSENT_V_NO_SETTINGS;
+}
+
+/* R15. */
+static void tell(struct lane *lane, const struct assent_record *record, enum assent_verdict verdict, const char *why)
+{
+        struct assent_coordinator *c = lane->owner;
+        bool copied;
+        if (!to_be_told(verdict, &copied))
+                return;
+        if (copied) {
+                assent_dead_letter(c->bus, c->dead_letters_topic, c->inbox, record, why);
+                assent_count(&c->watch.common.dead_letters, 1);
+                ASSENT_CRASH_POINT(coordinator_after_dead_letter); /* read again from N, it is copied a second time */
+        }
+        if (assent_service_may_log(lane->log_state[verdict], assent_bus_monotonic_ms(c->bus), LOG_LINES_MAX))
+                assent_log(ASSENT_LOG_WARN, "record refused", ASSENT_INT("lane", lane->number),
+                           ASSENT_INT("offset", record->offset), ASSENT_TEXT("verdict", assent_verdict_name(verdict)),
+                           ASSENT_TEXT("why", why), ASSENT_BYTES("key", record->key));
+}
+
 /* R19: from its newest N on, whatever the owner did not publish; and from now on everything, until it moves again. */
 static void act(struct lane *lane, int64_t now)
 {
         struct assent_coordinator *c = lane->owner;
-        int64_t source;
-        struct assent_bytes bytes;
+        struct assent_held_item item;
         assent_log(ASSENT_LOG_WARN, "the owner stands still: acting for it", ASSENT_INT("lane", lane->number),
-                   ASSENT_INT("from", lane->emit_from), ASSENT_INT("emissions", lane->kept.count),
+                   ASSENT_INT("from", lane->emit_from), ASSENT_INT("held", lane->kept.count),
                    ASSENT_INT("still_ms", now - lane->still_ms));
         lane->acting = true;
-        while (!c->failed && assent_held_first(&lane->kept, &source, &bytes)) {
+        while (!c->failed && assent_held_first(&lane->kept, &item)) {
                 struct assent_message message;
-                bool decoded = assent_codec_decode(c->kept_codec, bytes, &message) == ASSENT_DECODE_NONE;
-                ASSENT_ASSERT(decoded); /* we wrote it */
-                publish(lane, source, &message);
+                if (item.why) {
+                        const struct assent_record record = {.lane = lane->number,
+                                                             .offset = item.source,
+                                                             .timestamp_ms = item.timestamp_ms,
+                                                             .key = item.key,
+                                                             .value = item.value};
+                        tell(lane, &record, (enum assent_verdict)item.verdict, item.why);
+                } else {
+                        bool decoded = assent_codec_decode(c->kept_codec, item.value, &message) == ASSENT_DECODE_NONE;
+                        ASSENT_ASSERT(decoded); /* we wrote it */
+                        publish(lane, item.source, &message);
+                }
                 assent_held_drop(&lane->kept);
         }
 }
 
-static void keep(struct lane *lane, const struct assent_message *message)
+/* False when nothing more can be kept: it may act at any time, and does. */
+static bool keep(struct lane *lane, const struct assent_held_item *item)
 {
-        struct assent_coordinator *c = lane->owner;
-        struct assent_bytes bytes;
-        enum assent_err err = assent_codec_encode(c->codec, message, &bytes);
-        int64_t now = assent_bus_monotonic_ms(c->bus);
+        int64_t now = assent_bus_monotonic_ms(lane->owner->bus);
         if (lane->kept.count == 0)
                 lane->still_ms = now;
+        if (assent_held_add(&lane->kept, item))
+                return true;
+        act(lane, now);
+        return false;
+}
+
+static void keep_message(struct lane *lane, const struct assent_message *message)
+{
+        struct assent_coordinator *c = lane->owner;
+        struct assent_held_item item = {.source = lane->stepping};
+        enum assent_err err = assent_codec_encode(c->codec, message, &item.value);
         if (err)
                 fail(c, err, "encoding an emission of lane %" PRId32 ": %s", lane->number, assent_err_text(err));
-        else if (!assent_held_add(&lane->kept, lane->stepping, bytes)) {
-                act(lane, now); /* it may do so at any time */
+        else if (!keep(lane, &item))
                 publish(lane, lane->stepping, message);
-        }
+}
+
+static void keep_refused(struct lane *lane, const struct assent_record *record, enum assent_verdict verdict, const char *why)
+{
+        bool copied;
+        if (!to_be_told(verdict, &copied))
+                return;
+        const struct assent_held_item item = {.source = record->offset,
+                                              .why = why,
+                                              .verdict = (int)verdict,
+                                              .timestamp_ms = record->timestamp_ms,
+                                              .key = record->key,
+                                              .value = copied ? record->value : (struct assent_bytes){0}};
+        if (!keep(lane, &item))
+                tell(lane, record, verdict, why);
 }
 
 /* The core's emissions, in its order. */
@@ -353,7 +408,7 @@ static void emit(void *context, const struct assent_message *message)
         if (lane->stepping < lane->emit_from || c->failed)
                 return;
         if (c->standby && !lane->acting)
-                keep(lane, message);
+                keep_message(lane, message);
         else
                 publish(lane, lane->stepping, message);
 }
@@ -833,15 +888,14 @@ static enum assent_err tick_lane(struct lane *lane, int64_t now)
 /* The owner has a newer checkpoint: what follows from records below its N stands in the topics. */
 static void owner_moved(struct lane *lane, const struct assent_checkpoint *checkpoint, int64_t now)
 {
-        int64_t source;
-        struct assent_bytes bytes;
+        struct assent_held_item item;
         if (lane->acting)
                 assent_log(ASSENT_LOG_WARN, "the owner moves again: standing by", ASSENT_INT("lane", lane->number),
                            ASSENT_INT("offset", checkpoint->next));
         lane->acting = lane->has_candidate = false;
         lane->owner_next = checkpoint->next;
         lane->still_ms = now;
-        while (assent_held_first(&lane->kept, &source, &bytes) && source < checkpoint->next)
+        while (assent_held_first(&lane->kept, &item) && item.source < checkpoint->next)
                 assent_held_drop(&lane->kept);
         if (checkpoint->next > lane->next) { /* it is ahead; there both must agree */
                 lane->emit_from = checkpoint->next;
@@ -877,33 +931,6 @@ static void look(struct lane *lane, int64_t now)
 
 /* ---- the loop ---- */
 
-static void note_verdict(struct lane *lane, const struct assent_record *record, enum assent_verdict verdict, const char *why)
-{
-        struct assent_coordinator *c = lane->owner;
-        switch (verdict) {
-        case ASSENT_V_MALFORMED:
-        case ASSENT_V_FORGED:
-        case ASSENT_V_FOREIGN:
-                assent_dead_letter(c->bus, c->dead_letters_topic, c->inbox, record, why);
-                assent_count(&c->watch.common.dead_letters, 1);
-                ASSENT_CRASH_POINT(coordinator_after_dead_letter); /* read again from N, it is copied a second time */
-                break;
-        case ASSENT_V_CONFLICT:
-        case ASSENT_V_MISROUTED:
-        case ASSENT_V_STALE:
-        case ASSENT_V_FUTURE:
-        case ASSENT_V_LIMIT:
-        case ASSENT_V_NO_SETTINGS:
-                break;
-        default:
-                return;
-        }
-        if (assent_service_may_log(lane->log_state[verdict], assent_bus_monotonic_ms(c->bus), LOG_LINES_MAX))
-                assent_log(ASSENT_LOG_WARN, "record refused", ASSENT_INT("lane", lane->number),
-                           ASSENT_INT("offset", record->offset), ASSENT_TEXT("verdict", assent_verdict_name(verdict)),
-                           ASSENT_TEXT("why", why), ASSENT_BYTES("key", record->key));
-}
-
 static enum assent_err apply(struct lane *lane, const struct assent_record *record)
 {
         struct assent_coordinator *c = lane->owner;
@@ -936,9 +963,14 @@ static enum assent_err apply(struct lane *lane, const struct assent_record *reco
                             "build (rules=%d schema=%d) can follow; use the build that the prefix was made with",
                             lane->number, c->inbox, record->offset, (int)message.body.control.settings.size,
                             (const char *)message.body.control.settings.data, ASSENT_RULES_VERSION, ASSENT_SCHEMA_VERSION);
-        if (record->offset >= lane->emit_from && (!c->standby || lane->acting)) {
-                assent_count(&c->watch.messages[fault ? 0 : message.type][verdict], 1);
-                note_verdict(lane, record, verdict, fault ? assent_decode_fault_name(fault) : assent_verdict_name(verdict));
+        if (record->offset >= lane->emit_from) {
+                const char *why = fault ? assent_decode_fault_name(fault) : assent_verdict_name(verdict);
+                if (c->standby && !lane->acting) {
+                        keep_refused(lane, record, verdict, why);
+                } else {
+                        assent_count(&c->watch.messages[fault ? 0 : message.type][verdict], 1);
+                        tell(lane, record, verdict, why);
+                }
         }
         lane->next = record->offset + 1;
         lane->last_record_ms = assent_bus_monotonic_ms(c->bus);

@@ -5,11 +5,6 @@
 
 #include "base/panic.h"
 
-struct header {
-        int64_t source;
-        uint64_t size;
-};
-
 /* What was dropped at the front is room again; what is left is moved there only when that halves it at least. */
 static void make_room(struct assent_held *held, size_t size)
 {
@@ -34,37 +29,45 @@ static void make_room(struct assent_held *held, size_t size)
         held->end = used;
 }
 
-bool assent_held_add(struct assent_held *held, int64_t source, struct assent_bytes message)
+static size_t size_of(const struct assent_held_item *item)
 {
-        struct header header = {.source = source, .size = message.size};
-        if (held->end - held->first + sizeof header + message.size > held->bytes_max)
+        return sizeof *item + item->key.size + item->value.size;
+}
+
+bool assent_held_add(struct assent_held *held, const struct assent_held_item *item)
+{
+        size_t size = size_of(item);
+        if (held->end - held->first + size > held->bytes_max)
                 return false;
-        make_room(held, sizeof header + message.size);
-        memcpy(held->bytes + held->end, &header, sizeof header);
-        memcpy(held->bytes + held->end + sizeof header, message.data, message.size);
-        held->end += sizeof header + message.size;
+        make_room(held, size);
+        uint8_t *at = held->bytes + held->end;
+        memcpy(at, item, sizeof *item);
+        if (item->key.size > 0)
+                memcpy(at + sizeof *item, item->key.data, item->key.size);
+        if (item->value.size > 0)
+                memcpy(at + sizeof *item + item->key.size, item->value.data, item->value.size);
+        held->end += size;
         held->count++;
         return true;
 }
 
-bool assent_held_first(const struct assent_held *held, int64_t *source, struct assent_bytes *message)
+bool assent_held_first(const struct assent_held *held, struct assent_held_item *item)
 {
-        struct header header;
         if (held->count == 0)
                 return false;
-        memcpy(&header, held->bytes + held->first, sizeof header);
-        *source = header.source;
-        *message = (struct assent_bytes){held->bytes + held->first + sizeof header, (size_t)header.size};
+        const uint8_t *at = held->bytes + held->first;
+        memcpy(item, at, sizeof *item);
+        item->key.data = at + sizeof *item;
+        item->value.data = at + sizeof *item + item->key.size;
         return true;
 }
 
 void assent_held_drop(struct assent_held *held)
 {
-        int64_t source;
-        struct assent_bytes message;
-        bool any = assent_held_first(held, &source, &message);
+        struct assent_held_item item;
+        bool any = assent_held_first(held, &item);
         ASSENT_ASSERT(any);
-        held->first += sizeof(struct header) + message.size;
+        held->first += size_of(&item);
         if (--held->count == 0)
                 held->first = held->end = 0;
 }

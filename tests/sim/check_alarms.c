@@ -180,10 +180,9 @@ void sim_check_conflict_told(const struct sim_process *coordinator, int lane, st
         judge.lane_flooded[lane] |= floods(coordinator, &judge.refusals[coordinator->index][lane]);
 }
 
-/* A standby that begins to act says nothing of what it has read while it stood by. */
 void sim_check_conflicts_audit(const struct check_log *inbox)
 {
-        for (int64_t offset = 0; offset < inbox->finished && offset < inbox->marks_max && !sim_options.standbys; offset++)
+        for (int64_t offset = 0; offset < inbox->finished && offset < inbox->marks_max; offset++)
                 if (inbox->marks[offset].verdict == ASSENT_V_CONFLICT && !inbox->marks[offset].told &&
                     !judge.lane_flooded[inbox->lane])
                         sim_violation("I18", "lane %d, offset %" PRId64 " is a CONFLICT, and nobody has said so", inbox->lane,

@@ -237,7 +237,7 @@ MISTAKES = [Mistake(*fields) for fields in (
      " out->commands[i] = out->commands[--out->count]; else i++; if (!err && story.cut) {", "P10 liveness I13"),
     ("a story is believed about the elder", "P10", "runtime/terminate.c",
      "entry->lane == search->lane && assent_txn_id_birth_ms(&entry->txn_id) >= search->birth_ms;",
-     "entry->lane == search->lane;", "I18 I1 I9"),
+     "entry->lane == search->lane;", "I18 I1 I3 I9"),
     ("a story starts at the birth", "P10", "runtime/lanes.c",
      "from_ms = assent_txn_id_birth_ms(&story->txn_id) - story->settings->skew_ms;",
      "from_ms = assent_txn_id_birth_ms(&story->txn_id);", "I1 I18 liveness P10"),
@@ -424,13 +424,11 @@ def search_one(base, number, mistake):
         shutil.rmtree(tree)
 
 
-def unplanted(base, pool):
-    """The tree as it stands, in two halves."""
-    half = SEEDS // 2
-    halves = [pool.submit(search, base, 1, half), pool.submit(search, base, 1 + half, SEEDS - half)]
-    for caught in (future.result() for future in halves):
-        if caught:
-            raise Failed("seed %d: %s %s" % caught)
+def unplanted(base):
+    """The tree as it stands. The simulator's own stage searches longer."""
+    caught = search(base, 1, SEEDS // 10)
+    if caught:
+        raise Failed("seed %d: %s %s" % caught)
 
 
 def write_table(path, found):
@@ -481,7 +479,7 @@ def main():
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             try:
                 make(base, SIMULATOR)
-                unplanted(base, pool)
+                unplanted(base)
                 report(1, "nothing planted: nothing caught", None, time.monotonic() - started)
             except Failed as why:
                 report(1, "nothing planted: nothing caught", str(why), time.monotonic() - started)

@@ -62,7 +62,7 @@ struct broker_sent {
         char key[KEY_SIZE_MAX];
         int32_t lane;
         struct {
-                char name[20], value[260];
+                char name[40], value[260];
         } headers[HEADERS_MAX];
         size_t headers_count;
 };

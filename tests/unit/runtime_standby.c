@@ -176,31 +176,73 @@ Test(standby, would_not_be_one_of_the_group)
         cr_assert(strstr(assent_coordinator_errmsg(standby), "R19"));
 }
 
-Test(standby, held_emissions_come_out_in_order_and_have_a_limit)
+/* R15: what nobody has told of while the owner stood still. */
+Test(standby, who_acts_tells_what_it_has_read_while_it_stood_by)
+{
+        int dead_letters = broker_make("assent.inbox-dlt");
+        broker_append_bytes(inbox, T0 + 1, assent_bytes_of("no message"));
+        start();
+        broker_append_bytes(inbox, T0 + 7, assent_bytes_of("nor this"));
+        steps_for(450);
+        cr_assert_eq(broker.sent_count, 0);
+        steps_for(150);
+        cr_assert_eq(sent_to(dead_letters), 2);
+        const struct broker_sent *second = &broker.sent[1];
+        cr_assert(second->size == 8 && memcmp(second->value, "nor this", 8) == 0);
+        cr_assert_str_eq(second->headers[2].name, "kafka_dlt-original-offset");
+        cr_assert_str_eq(second->headers[2].value, "2");
+        cr_assert_str_eq(second->headers[3].value, "1700000000007", "its time in the log");
+        steps_for(1000);
+        cr_assert_eq(sent_to(dead_letters), 2, "once");
+}
+
+Test(standby, what_the_owner_has_told_of_is_dropped)
+{
+        int dead_letters = broker_make("assent.inbox-dlt");
+        broker_append_bytes(inbox, T0 + 1, assent_bytes_of("no message"));
+        start();
+        steps_for(300);
+        owner_commits(2);
+        steps_for(2000);
+        cr_assert_eq(sent_to(dead_letters), 0);
+}
+
+static bool hold(struct assent_held *held, int64_t source, const char *key, const char *value)
+{
+        return assent_held_add(held, &(struct assent_held_item){.source = source,
+                                                                .why = key ? "for a reason" : NULL,
+                                                                .key = assent_bytes_of(key),
+                                                                .value = assent_bytes_of(value)});
+}
+
+Test(standby, what_is_held_comes_out_in_order_and_has_a_limit)
 {
         struct assent_held held = {.bytes_max = 100000};
-        int64_t source, added = 0, dropped = 0;
-        struct assent_bytes message;
+        struct assent_held_item item;
+        int64_t added = 0, dropped = 0;
         char text[64];
         for (int round = 0; round < 2000; round++) {
-                int size = snprintf(text, sizeof text, "emission %d", (int)added);
-                cr_assert(assent_held_add(&held, added++, (struct assent_bytes){text, (size_t)size}));
+                snprintf(text, sizeof text, "emission %d", (int)added);
+                cr_assert(hold(&held, added, added % 7 == 0 ? "a key" : NULL, text));
+                added++;
                 if (round % 3 == 0)
                         continue;
-                cr_assert(assent_held_first(&held, &source, &message));
+                cr_assert(assent_held_first(&held, &item));
                 snprintf(text, sizeof text, "emission %d", (int)dropped);
-                cr_assert_eq(source, dropped++);
-                cr_assert(message.size == strlen(text) && memcmp(message.data, text, message.size) == 0);
+                cr_assert(item.value.size == strlen(text) && memcmp(item.value.data, text, item.value.size) == 0);
+                cr_assert_eq(item.key.size, dropped % 7 == 0 ? 5 : 0);
+                cr_assert(memcmp(item.key.data, "a key", item.key.size) == 0);
+                cr_assert_eq(item.source, dropped++);
                 assent_held_drop(&held);
         }
         cr_assert_eq(held.count, added - dropped);
-        while (assent_held_add(&held, added, (struct assent_bytes){text, 8}))
+        while (hold(&held, added, NULL, "12345678"))
                 added++;
         cr_assert_leq(held.end - held.first, 100000);
-        cr_assert_gt(held.end - held.first, 100000 - 24);
-        while (assent_held_first(&held, &source, &message))
+        cr_assert_gt(held.end - held.first, 100000 - sizeof item - 8);
+        while (assent_held_first(&held, &item))
                 assent_held_drop(&held);
-        cr_assert(assent_held_add(&held, added, (struct assent_bytes){text, 8}), "there is room again");
+        cr_assert(hold(&held, added, NULL, "12345678"), "there is room again");
         assent_held_free(&held);
 }
 
