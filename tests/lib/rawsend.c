@@ -134,12 +134,29 @@ static rd_kafka_t *client_open(const struct request *request, struct result *res
         return client;
 }
 
+/* What a client that knows of no broker yet is given to send can lie there for a second, until it looks again; its time in the
+ * log of the embedded broker is nevertheless the time it was given. */
+static bool connected(rd_kafka_t *client)
+{
+        const struct rd_kafka_metadata *metadata;
+        rd_kafka_resp_err_t err = rd_kafka_metadata(client, 1, NULL, &metadata, WAIT_MS);
+        if (err)
+                fprintf(stderr, "rawsend: no broker answers: %s\n", rd_kafka_err2str(err));
+        else
+                rd_kafka_metadata_destroy(metadata);
+        return !err;
+}
+
 static int send_one(const struct request *request)
 {
         struct result result = {.done = false};
         rd_kafka_t *client = client_open(request, &result);
         if (!client)
                 return 1;
+        if (!connected(client)) {
+                rd_kafka_destroy(client);
+                return 1;
+        }
         rd_kafka_headers_t *headers = rd_kafka_headers_new(1);
         if (request->header) {
                 const char *value = strchr(request->header, '=') + 1;
