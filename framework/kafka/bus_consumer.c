@@ -18,7 +18,7 @@
 #include "kafka/errors.h"
 
 /* One look even if no wake-up came, in case a client forgets one. */
-#define HURRY_MAX          8 /* unsent records that are not left to linger */
+#define HURRY_MAX          64
 #define WAIT_MAX_MS        1000
 #define COMMITTED_PAUSE_MS 50
 
@@ -419,10 +419,12 @@ enum assent_err assent_bus_kafka_consume(struct assent_bus_consumer *consumer, s
                 if (consumer->messages_count > 0 || reported || woken || consumer->err || bus->failed || timeout_ms <= 0)
                         break;
                 /* Nothing left to read: a few records that linger would wait for company that does not come. A flush makes
-                 * linger.ms count as 0 while it runs; under load there is always something to read, and they linger. */
+                 * linger.ms count as 0 while it runs. Not while records of the last one are on their way: a broker that takes
+                 * longer under load gets fewer and fuller requests (as in RFC 896). */
                 int unsent = rd_kafka_outq_len(bus->producer);
-                if (!hurried && unsent > 0 && unsent <= HURRY_MAX) {
+                if (!hurried && unsent > 0 && unsent <= HURRY_MAX && bus->reports_count >= bus->hurried_to) {
                         hurried = true;
+                        bus->hurried_to = bus->reports_count + (uint64_t)unsent;
                         rd_kafka_flush(bus->producer, 1);
                         continue;
                 }

@@ -40,6 +40,7 @@ struct assent_bus_kafka {
         size_t refused_count;
         size_t consumers_count;
         uint64_t reports_count; /* made so far */
+        uint64_t hurried_to;    /* so many there will be when all that was hurried has its own */
         int wake_fd;            /* an eventfd: something came for the producer or a consumer of this bus */
         atomic_bool woken;      /* by assent_bus_wake, since the last consume */
         int start_timeout_ms, stop_timeout_ms;

@@ -32,7 +32,7 @@ static const struct property profile[] = {
 };
 
 static const struct property profile_producer[] = {
-    {"linger.ms", "1"},
+    {"linger.ms", "5"}, /* under load; a few records on their own do not wait (bus_consumer.c) */
     {"request.timeout.ms", "5000"},
     {"queue.buffering.max.messages", "1000000"},
     {"queue.buffering.max.kbytes", "1048576"},

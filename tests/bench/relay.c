@@ -1,6 +1,6 @@
 /* relay: what a transaction costs when nothing is done but move its records: those of a commit with so many
- * participants, of the sizes that assent's have, through topics of the same layout, with the same client settings; no
- * database, no dedup, no Avro, no rules. What assent reaches is told as a share of this.
+ * participants, of the sizes that assent's have, through topics of the same layout, with the same client settings unless --set
+ * says otherwise; no database, no dedup, no Avro, no rules. What assent reaches is told as a share of this.
  *
  *   relay --config FILE [--services LIST] [--protocol 3pc] [--in-flight N | --rate R] [--ms N] [--count N]
  *

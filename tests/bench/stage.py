@@ -311,15 +311,15 @@ class World:
         told["cpu_us"]["roles"] = sum(used[name] for name in ("coordinator", "client", *services))
         return told
 
-    def relay(self, *words, services=None):
-        """The raw relay, in topics of its own."""
+    def relay(self, *words, linger_ms=1, services=None):
+        """The raw relay, in topics of its own. Its client has assent's settings but for the linger: it does not hurry when idle."""
         prefix = self.prefix + "-relay"
         if not self.has_relay:
             self.make(prefix, self.services)
             self.has_relay = True
         before = self.kafka.cpu_s()
         told = json.loads(run([self.program("relay"), "--config", self.path(prefix + ".properties"), "--services",
-                               ",".join(services or self.services), *map(str, words)]))
+                               ",".join(services or self.services), "--set", "linger.ms=%d" % linger_ms, *map(str, words)]))
         told["cpu_us"] = {"roles": told["cpu_us_per_tx"], "broker": (self.kafka.cpu_s() - before) / told["played"] * 1e6}
         return told
 

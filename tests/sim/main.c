@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -246,6 +247,7 @@ static pid_t start_job(struct job *job, double deadline)
         ASSENT_ASSERT(pid >= 0);
         if (pid > 0)
                 return pid;
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever kills one means all */
         work(job, deadline);
         exit(0);
 }
