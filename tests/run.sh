@@ -270,13 +270,14 @@ kept_seeds() {
 }
 export -f kept_seeds
 
-# Thousands of simulated worlds, each with faults of its own; those that failed once; the worlds with a name; every crash point.
+# Worlds that failed once, worlds with a name, every crash point; then thousands of worlds, each with faults of its own. They
+# come last because they use every processor, also when all else has ended.
 stage_sim() {
         run sim kept 300 tap bash -c kept_seeds
-        run sim seeds 1800 tap build/sim/tests/simulator --seeds 10000 --require-all --tap
         run sim stories 300 tap build/sim/tests/simulator stories
         run sim matrix 600 tap build/sim/tests/simulator matrix
         ASAN_OPTIONS=detect_leaks=1 run sim sanitized 900 tap build/asan/tests/simulator --seeds 100 --tap
+        run sim seeds 1800 tap build/sim/tests/simulator --seeds 10000 --require-all --tap
 }
 
 # Mistakes planted in the framework: the simulator must find each.

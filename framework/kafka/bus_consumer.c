@@ -421,10 +421,10 @@ enum assent_err assent_bus_kafka_consume(struct assent_bus_consumer *consumer, s
                 /* Nothing left to read: a few records that linger would wait for company that does not come. A flush makes
                  * linger.ms count as 0 while it runs. Not while records of the last one are on their way: a broker that takes
                  * longer under load gets fewer and fuller requests (as in RFC 896). */
-                int unsent = rd_kafka_outq_len(bus->producer);
+                uint64_t unsent = bus->sent_count - bus->reports_count;
                 if (!hurried && unsent > 0 && unsent <= HURRY_MAX && bus->reports_count >= bus->hurried_to) {
                         hurried = true;
-                        bus->hurried_to = bus->reports_count + (uint64_t)unsent;
+                        bus->hurried_to = bus->sent_count;
                         rd_kafka_flush(bus->producer, 1);
                         continue;
                 }

@@ -104,6 +104,7 @@ static enum assent_err refused_put(struct assent_bus_kafka *bus, const struct as
                                                    .key = {.data = copy, .size = key_size},
                                                    .value = {.data = copy + key_size, .size = value_size}},
                                         .copy = copy};
+        bus->sent_count++;
         return ASSENT_OK;
 }
 
@@ -288,8 +289,10 @@ static enum assent_err bus_send(struct assent_bus *base, const struct assent_out
         ASSENT_ASSERT(outgoing->topic >= 0 && (size_t)outgoing->topic < bus->topics_count);
         ASSENT_ASSERT(outgoing->lane >= 0);
         rd_kafka_resp_err_t refusal = (rd_kafka_resp_err_t)produce(bus, outgoing);
-        if (!refusal)
+        if (!refusal) {
+                bus->sent_count++;
                 return ASSENT_OK;
+        }
         if (refusal == RD_KAFKA_RESP_ERR__QUEUE_FULL)
                 return assent_bus_kafka_fail(bus, ASSENT_AGAIN, "the client's queue is full");
         enum assent_err err = assent_kafka_produce_err(refusal);

@@ -39,6 +39,7 @@ struct assent_bus_kafka {
         struct assent_bus_refused *refused;
         size_t refused_count;
         size_t consumers_count;
+        uint64_t sent_count;    /* taken by `send` so far; each has its report, some day */
         uint64_t reports_count; /* made so far */
         uint64_t hurried_to;    /* so many there will be when all that was hurried has its own */
         int wake_fd;            /* an eventfd: something came for the producer or a consumer of this bus */
