@@ -179,10 +179,17 @@ judge() {
         say '  ----'
 }
 
-# timeout makes a process group of its own: what a test left running ends with it.
+# timeout makes a process group of its own: what a test left running ends with it, after a moment to clean up.
 program_stop() {
         [ -n "$program_pid" ] || return 0
-        kill -KILL -- "-$program_pid" 2>/dev/null || true
+        local i
+        if kill -TERM -- "-$program_pid" 2>/dev/null; then
+                for ((i = 0; i < 50; i++)); do
+                        kill -0 -- "-$program_pid" 2>/dev/null || break
+                        sleep 0.1
+                done
+                kill -KILL -- "-$program_pid" 2>/dev/null || true
+        fi
         program_pid=''
 }
 

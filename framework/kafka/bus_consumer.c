@@ -17,9 +17,9 @@
 #include "kafka/client.h"
 #include "kafka/errors.h"
 
-/* One look even if no wake-up came, in case a client forgets one. */
-#define HURRY_MAX          64
-#define WAIT_MAX_MS        1000
+#define HURRY_MAX          64   /* unsent records that are not left to linger */
+#define HURRY_AGAIN_MS     10
+#define WAIT_MAX_MS        1000 /* one look even if no wake-up came, in case a client forgets one */
 #define COMMITTED_PAUSE_MS 50
 
 struct held_lane {
@@ -420,11 +420,13 @@ enum assent_err assent_bus_kafka_consume(struct assent_bus_consumer *consumer, s
                         break;
                 /* Nothing left to read: a few records that linger would wait for company that does not come. A flush makes
                  * linger.ms count as 0 while it runs. Not while records of the last one are on their way: a broker that takes
-                 * longer under load gets fewer and fuller requests (as in RFC 896). */
+                 * longer under load gets fewer and fuller requests (as in RFC 896). The client's threads may miss one. */
                 uint64_t unsent = bus->sent_count - bus->reports_count;
-                if (!hurried && unsent > 0 && unsent <= HURRY_MAX && bus->reports_count >= bus->hurried_to) {
+                if (!hurried && unsent > 0 && unsent <= HURRY_MAX &&
+                    (bus->reports_count >= bus->hurried_to || assent_clock_ms() - bus->hurried_ms >= HURRY_AGAIN_MS)) {
                         hurried = true;
                         bus->hurried_to = bus->sent_count;
+                        bus->hurried_ms = assent_clock_ms();
                         rd_kafka_flush(bus->producer, 1);
                         continue;
                 }

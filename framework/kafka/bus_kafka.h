@@ -42,6 +42,7 @@ struct assent_bus_kafka {
         uint64_t sent_count;    /* taken by `send` so far; each has its report, some day */
         uint64_t reports_count; /* made so far */
         uint64_t hurried_to;    /* so many there will be when all that was hurried has its own */
+        int64_t hurried_ms;     /* when */
         int wake_fd;            /* an eventfd: something came for the producer or a consumer of this bus */
         atomic_bool woken;      /* by assent_bus_wake, since the last consume */
         int start_timeout_ms, stop_timeout_ms;

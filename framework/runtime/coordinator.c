@@ -317,11 +317,12 @@ static bool to_be_told(enum assent_verdict verdict, bool *copied)
                verdict == ASSENT_V_FUTURE || verdict == ASSENT_V_LIMIT || verdict == ASSENT_V_NO_SETTINGS;
 }
 
-/* R15. */
-static void tell(struct lane *lane, const struct assent_record *record, enum assent_verdict verdict, const char *why)
+/* R15. `type` is 0 where there is no message. */
+static void tell(struct lane *lane, const struct assent_record *record, int type, enum assent_verdict verdict, const char *why)
 {
         struct assent_coordinator *c = lane->owner;
         bool copied;
+        assent_count(&c->watch.messages[type][verdict], 1);
         if (!to_be_told(verdict, &copied))
                 return;
         if (copied) {
@@ -352,7 +353,7 @@ static void act(struct lane *lane, int64_t now)
                                                              .timestamp_ms = item.timestamp_ms,
                                                              .key = item.key,
                                                              .value = item.value};
-                        tell(lane, &record, (enum assent_verdict)item.verdict, item.why);
+                        tell(lane, &record, item.type, (enum assent_verdict)item.verdict, item.why);
                 } else {
                         bool decoded = assent_codec_decode(c->kept_codec, item.value, &message) == ASSENT_DECODE_NONE;
                         ASSENT_ASSERT(decoded); /* we wrote it */
@@ -385,7 +386,8 @@ static void keep_message(struct lane *lane, const struct assent_message *message
                 publish(lane, lane->stepping, message);
 }
 
-static void keep_refused(struct lane *lane, const struct assent_record *record, enum assent_verdict verdict, const char *why)
+static void keep_refused(struct lane *lane, const struct assent_record *record, int type, enum assent_verdict verdict,
+                         const char *why)
 {
         bool copied;
         if (!to_be_told(verdict, &copied))
@@ -393,11 +395,12 @@ static void keep_refused(struct lane *lane, const struct assent_record *record, 
         const struct assent_held_item item = {.source = record->offset,
                                               .why = why,
                                               .verdict = (int)verdict,
+                                              .type = type,
                                               .timestamp_ms = record->timestamp_ms,
                                               .key = record->key,
                                               .value = copied ? record->value : (struct assent_bytes){0}};
         if (!keep(lane, &item))
-                tell(lane, record, verdict, why);
+                tell(lane, record, type, verdict, why);
 }
 
 /* The core's emissions, in its order. */
@@ -965,12 +968,11 @@ static enum assent_err apply(struct lane *lane, const struct assent_record *reco
                             (const char *)message.body.control.settings.data, ASSENT_RULES_VERSION, ASSENT_SCHEMA_VERSION);
         if (record->offset >= lane->emit_from) {
                 const char *why = fault ? assent_decode_fault_name(fault) : assent_verdict_name(verdict);
-                if (c->standby && !lane->acting) {
-                        keep_refused(lane, record, verdict, why);
-                } else {
-                        assent_count(&c->watch.messages[fault ? 0 : message.type][verdict], 1);
-                        tell(lane, record, verdict, why);
-                }
+                int type = fault ? 0 : (int)message.type;
+                if (c->standby && !lane->acting)
+                        keep_refused(lane, record, type, verdict, why);
+                else
+                        tell(lane, record, type, verdict, why);
         }
         lane->next = record->offset + 1;
         lane->last_record_ms = assent_bus_monotonic_ms(c->bus);

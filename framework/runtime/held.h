@@ -8,7 +8,7 @@
 struct assent_held_item {
         int64_t source;          /* the record's offset */
         const char *why;         /* NULL: `value` is a message to send; else why the record was refused. Not copied */
-        int verdict;             /* of a refused record, */
+        int verdict, type;       /* of a refused record, */
         int64_t timestamp_ms;    /* the rest of which is here */
         struct assent_bytes key; /* copied, as is */
         struct assent_bytes value;

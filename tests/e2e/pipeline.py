@@ -59,7 +59,7 @@ class Process:
         self.name, self.log = name, os.path.join(folder, "%s.%d.log" % (name, len(os.listdir(folder))))
         self.file = open(self.log, "a")
         self.popen = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=self.file, stderr=self.file,
-                                      env=dict(ENVIRONMENT, **(environment or {})), start_new_session=True,
+                                      env=dict(ENVIRONMENT, **(environment or {})),
                                       preexec_fn=lambda: [resource.setrlimit(which, (most, most)) for which, most in limits])
         self.ready = ready
 

@@ -6,7 +6,7 @@
   tests/sim/planted.py --table FILE   also writes what was found as a table
   tests/sim/planted.py --list         names only
 
-Before any search the tree as it stands must pass the same seeds. Prints TAP; ends with 1 if a mistake is not caught, or by
+Before any search the tree as it stands must pass the first hundred. Prints TAP; ends with 1 if a mistake is not caught, or by
 another invariant than may notice it, no longer fits the source, or does not compile; and if one that is harmless is caught.
 """
 import argparse
@@ -130,6 +130,8 @@ MISTAKES = [Mistake(*fields) for fields in (
     ("a standby drops what it kept when it begins to act", "R19", "runtime/coordinator.c",
      "ASSENT_ASSERT(decoded); /* we wrote it */ publish(lane, item.source, &message);", "ASSENT_ASSERT(decoded);",
      "I16 liveness I3"),
+    ("a standby forgets what was refused while it stood by", "R15, R19", "runtime/coordinator.c",
+     "if (!keep(lane, &item)) tell(lane, record, type, verdict, why);", "(void)item;", "I18"),
     ("a standby commits while it stands by", "R19", "runtime/coordinator.c",
      "if (c->failed || (c->standby && !lane->acting))", "if (c->failed)", "R12 I16 liveness"),
     ("nothing is shed", "R16", "runtime/coordinator.c",

@@ -108,6 +108,7 @@ static struct broker {
         int64_t append_ms;       /* the time of such records */
         bool revoke, assign;     /* at the next consume */
         bool woken;              /* since the last consume */
+        const char *cluster_id;  /* NULL: "cluster" */
         int waited_ms;           /* what the last consume of a group would have waited */
         void (*delivered)(void *context, const struct assent_report *report);
         void *context;
@@ -411,7 +412,8 @@ enum assent_err broker_topics_check(struct assent_bus *bus, const struct assent_
                                     struct assent_topics_report *report)
 {
         (void)bus, (void)of, (void)service;
-        *report = (struct assent_topics_report){.lanes = 1, .cluster_id = "cluster"};
+        *report = (struct assent_topics_report){.lanes = 1};
+        snprintf(report->cluster_id, sizeof report->cluster_id, "%s", broker.cluster_id ? broker.cluster_id : "cluster");
         return ASSENT_OK;
 }
 

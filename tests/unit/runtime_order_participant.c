@@ -228,6 +228,15 @@ Test(order_participant, mark_of_another_database_refuses_the_start)
         cr_assert_eq(broker.commits_count, 0);
 }
 
+Test(order_participant, another_cluster_refuses_the_start)
+{
+        start();
+        crash();
+        broker.cluster_id = "another";
+        cr_assert_eq(open_participant(), ASSENT_E_POSITION);
+        cr_assert_neq(strstr(assent_participant_errmsg(participant), "belongs to cluster \"cluster\""), NULL);
+}
+
 Test(order_participant, mark_overwritten_meanwhile_stops_it)
 {
         start();
