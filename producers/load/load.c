@@ -11,7 +11,10 @@
 #define BURST_MAX 1000
 /* What was due before the end is still begun for so long after it; what is later lags too much to be waited for. */
 #define GRACE_US 500000
-/* A turn waits for whole milliseconds; what is left until the next arrival is slept in naps. */
+/* A turn waits for whole milliseconds; what is left until the next arrival is slept in naps, */
+#define NAP_US 200
+/* unless arrivals are so far apart. */
+#define FAR_US 250
 
 bool load_open(struct load *load, const struct settings *settings)
 {
@@ -284,16 +287,20 @@ static void progress(const struct load *load, const struct second *second, int64
                 load->results.measuring ? "" : "  warm-up", terminal ? "" : "\n");
 }
 
-/* How long to wait for something to come, in milliseconds. A begin may come up to one late: who does not wait at all is taken
- * for busy, and its records linger. */
+/* How long to wait for something to come: in milliseconds, or if it is too short for that, asleep. Begins that are far apart
+ * may come a little late, up to a millisecond, and not linger: who does not wait at all is taken for busy. */
 static int wait_ms(const struct load *load)
 {
         const int64_t now = now_us(), due = load->no_more ? INT64_MAX : next_due_us(load, now);
         const int64_t left_us = due == INT64_MAX ? 100000 : due - now;
 
-        if (left_us <= 0)
-                return 0;
-        return left_us < 1000 ? 1 : left_us < 100000 ? (int)(left_us / 1000) : 100;
+        if (left_us >= 1000)
+                return left_us < 100000 ? (int)(left_us / 1000) : 100;
+        if (left_us > 0 && load->arrivals.gap_us >= FAR_US)
+                return 1;
+        if (left_us > 0)
+                usleep((useconds_t)(left_us < NAP_US ? left_us : NAP_US));
+        return 0;
 }
 
 /* A second copy may still be on its way when all outcomes are known: it is waited for. */
