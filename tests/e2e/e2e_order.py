@@ -343,7 +343,7 @@ def stream_or_none(shop, path):
 
 
 def dying_at_its_crash_points_it_charges_once(p):
-    shop = up(p, timeout_ms=2000).start()
+    shop = up(p, timeout_ms=8000).start()
     watcher = Watcher(shop)
     shop.process.stop()
     for number, point in enumerate(POINTS):
@@ -370,7 +370,7 @@ def dying_at_its_crash_points_it_charges_once(p):
 
 
 def killed_at_random_it_charges_once(p):
-    rng, shop = random.Random(SEED), up(p, timeout_ms=2000)
+    rng, shop = random.Random(SEED), up(p, timeout_ms=8000)
     shop.start()
     watcher, answers, over = Watcher(shop), {}, threading.Event()
 
