@@ -3,8 +3,8 @@
 #
 #   tests/run.sh all                          what `make test` runs
 #   tests/run.sh quick                        what `make check` runs: no broker
-#   tests/run.sh STAGE…                       unit asan contract-sim contract-embedded e2e-embedded chaos tidy; and, which
-#                                             `all` runs beside these, contract-kafka e2e-kafka, sim, planted fuzz model
+#   tests/run.sh STAGE…                       unit contract-embedded contract-kafka e2e-embedded e2e-kafka chaos tidy; and,
+#                                             which `all` runs beside these, asan contract-sim, sim, planted fuzz model
 #   ONLY='coord*' tests/run.sh unit           only the programs of these stages whose name matches
 #
 # A skipped test, a test that crashed, one that the plan announced and that never reported, a program that says nothing and
@@ -18,9 +18,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly root=$PWD logs=$PWD/build/test-logs began=$SECONDS
-readonly all_stages='unit asan contract-sim contract-embedded e2e-embedded chaos tidy'
-# Each of these rows runs beside: those that mostly wait for a real Kafka, and at low priority those that only compute.
-readonly kafka_stages='contract-kafka e2e-kafka' sim_stages='sim' search_stages='planted fuzz model'
+readonly all_stages='unit contract-embedded contract-kafka e2e-embedded e2e-kafka chaos tidy'
+# Each of these rows, which only compute, runs beside at low priority, on what the others leave of the processors: they wait.
+readonly asan_stages='asan contract-sim' sim_stages='sim' search_stages='planted fuzz model'
 readonly quick_stages='unit tidy'
 export ASSENT_BUILD=$root/build/release ASSENT_BUILD_SEAMS=$root/build/asan
 unset ASSENT_TEST_BROKERS ASSENT_TEST_BROKER
@@ -437,9 +437,9 @@ beside_finish() {
 }
 
 main() {
-        local stage stages="$*" beside='' known="$all_stages $kafka_stages $sim_stages $search_stages"
+        local stage stages="$*" beside='' known="$all_stages $asan_stages $sim_stages $search_stages"
         case ${1:-} in
-        all) stages=$all_stages beside="$kafka_stages $sim_stages $search_stages" ;;
+        all) stages=$all_stages beside="$asan_stages $sim_stages $search_stages" ;;
         quick) stages=$quick_stages ;;
         '')
                 sed -n '2,/^set/p' "${BASH_SOURCE[0]}" | sed -n 's/^# \{0,1\}//p' >&2
@@ -459,14 +459,14 @@ main() {
         fi
         # shellcheck disable=SC2086
         [ -z "$beside" ] || {
-                beside_start 0 $kafka_stages
+                beside_start 10 $asan_stages
                 beside_start 19 $sim_stages
                 beside_start 19 $search_stages
         }
         # shellcheck disable=SC2086
         run_stages ${stages#built }
         [ -z "$beside" ] || {
-                beside_finish contract-kafka
+                beside_finish asan
                 beside_finish sim
                 beside_finish planted
         }

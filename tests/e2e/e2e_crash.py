@@ -154,6 +154,8 @@ def drive(p, case, point, victim):
             p.send("inbox" if case.victim == "coordinator" else "payment.commands", p.number % LANES, b"garbage")
         if point in AT_END and p.number % 5 == 0:
             victim.wait_ready()
+            until("it has replayed", lambda: victim.popen.poll() is not None or
+                  victim.text().count("takeover proved") >= victim.text().count("lane taken, replaying"))
             victim.signal(signal.SIGTERM)
             until("it ends", lambda: victim.popen.poll() is not None)
         if point == "consumer_forgetting":

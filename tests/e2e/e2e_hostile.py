@@ -104,7 +104,7 @@ def a_begin_with_65_branches_is_rejected_and_64_are_not(p):
     payload = '{"account":"alice","amount_cents":1,"payee":"shop"}'
     for count, verdict in ((65, "LIMIT"), (64, None)):
         txn = p.txn()
-        begin = p.craft("begin", txn, "branches=64", "kind=charge", "payload=" + payload)
+        begin = p.craft("begin", txn, "branches=64", "timeout=4000", "kind=charge", "payload=" + payload)
         if count == 65:  # no encoder of ours writes it: one more block of the array, of one item
             begin = begin[:-1] + b"\x02" + b"".join(text(t) for t in ("payment", "charge", payload)) + b"\0"
         offset = p.send("inbox", p.lane(txn), begin, txn)
