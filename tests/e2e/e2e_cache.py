@@ -18,7 +18,9 @@ from pipeline import BROKERS, BUILD, ENVIRONMENT, LANES, Process, check, main, u
 from pipeline import equal as equal_as
 
 FINGERPRINT = 0x84184EC29F2AB493  # of schemas/order_event.v1.avsc
-LEVELS = {"strong": "?consistency=strong", "bounded": "?consistency=bounded&bound_ms=100", "cached": "?consistency=cached"}
+# What was confirmed 100 ms ago is rare where many read and where an entry soon makes room; what is older than 1 ms is not.
+LEVELS = {"strong": "?consistency=strong", "bounded": "?consistency=bounded&bound_ms=100", "tight": "?consistency=bounded&bound_ms=1",
+          "cached": "?consistency=cached"}
 
 
 def equal(got, wanted, what="this"):
@@ -196,15 +198,16 @@ def a_read_says_what_it_is_made_of(p):
     answer = client.get(order)
     equal((answer.version, json.loads(answer.body)["note"]), (3, "ring twice"), "strong is strong")
     until("the event refreshes the entry unasked", lambda: client.get(order, "cached", If_None_Match='"2"').version == 3)
-    shop.patch(order, "ring thrice")
-    until("and again", lambda: client.get(order, "cached").version == 4)
+    for version in (4, 5):  # nothing but an event brings these into the cache
+        shop.patch(order, "ring %d times" % version)
+        until("and again", lambda: client.get(order, "cached").version == version)
     equal(client.get(order, "cached").how, "hit")
     equal(client.get(order, "cached").body, shop.source.get(order).body, "what an event made is the source's, to the byte")
 
     equal(client.get("nobody").status, 404)
     equal(client.get("nobody").body, shop.source.get("nobody").body, "as the source says it")
     counts = cache.counts()
-    check(counts["hit"] > 3 and counts["confirmed"] > 1 and counts["not_found"] == 2 and counts["set"] >= 1 and counts["set"] + counts["older"] > 1, counts)
+    check(counts["hit"] > 3 and counts["confirmed"] > 1 and counts["not_found"] == 2 and counts["set"] > 1, counts)
     equal(Client(cache.admin_port).ask("GET", "/readyz").status, 200)
     equal(cache.process.stop(), 0)
 

@@ -253,12 +253,13 @@ def main(*tests):
         except (Failure, subprocess.SubprocessError, sqlite3.Error, OSError, ValueError) as error:
             failed += 1
             print("not ok %d - %s" % (number, test.__name__), flush=True)
-            for line in str(error).splitlines() + traceback.format_exc().splitlines()[-6:]:
-                print("#   " + line)
             for process in pipeline.processes:
                 print("#   --- %s: %s" % (process.name, os.path.basename(process.log)))
                 for line in process.text().splitlines()[-15:]:
                     print("#   " + line)
+            # Last, because the end of a log is what is told of it.
+            for line in traceback.format_exc().splitlines()[-6:] + ["--- failed: " + test.__name__] + str(error).splitlines():
+                print("#   " + line)
         finally:
             pipeline.close()
     sys.exit(1 if failed else 0)
