@@ -3,8 +3,8 @@
 #
 #   tests/run.sh all                          what `make test` runs
 #   tests/run.sh quick                        what `make check` runs: no broker
-#   tests/run.sh STAGE…                       unit contract-embedded contract-kafka e2e-embedded e2e-kafka chaos tidy; and,
-#                                             which `all` runs beside these, asan contract-sim, sim, planted fuzz model
+#   tests/run.sh STAGE…                       contract-embedded contract-kafka e2e-embedded e2e-kafka chaos tidy; and,
+#                                             which `all` runs beside these, asan unit contract-sim, sim, planted fuzz model
 #   ONLY='coord*' tests/run.sh unit           only the programs of these stages whose name matches
 #
 # A skipped test, a test that crashed, one that the plan announced and that never reported, a program that says nothing and
@@ -18,9 +18,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly root=$PWD logs=$PWD/build/test-logs began=$SECONDS
-readonly all_stages='unit contract-embedded contract-kafka e2e-embedded e2e-kafka chaos tidy'
+readonly all_stages='contract-embedded contract-kafka e2e-embedded e2e-kafka chaos tidy'
 # Each of these rows, which only compute, runs beside at low priority, on what the others leave of the processors: they wait.
-readonly asan_stages='asan contract-sim' sim_stages='sim' search_stages='planted fuzz model'
+readonly asan_stages='asan unit contract-sim' sim_stages='sim' search_stages='planted fuzz model'
 readonly quick_stages='unit tidy'
 export ASSENT_BUILD=$root/build/release ASSENT_BUILD_SEAMS=$root/build/asan
 unset ASSENT_TEST_BROKERS ASSENT_TEST_BROKER

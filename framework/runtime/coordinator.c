@@ -151,6 +151,12 @@ __attribute__((format(printf, 3, 4))) static enum assent_err fail(struct assent_
         return err;
 }
 
+/* What it says now is kept back (R19). */
+static bool stands_by(const struct lane *lane)
+{
+        return lane->owner->standby && !lane->acting;
+}
+
 /* ---- what waits ---- */
 
 /* The log decides: shedding (R16) and undeliverable commands (R18) become CANCEL records, which R7 judges. */
@@ -410,7 +416,7 @@ static void emit(void *context, const struct assent_message *message)
         struct assent_coordinator *c = lane->owner;
         if (lane->stepping < lane->emit_from || c->failed)
                 return;
-        if (c->standby && !lane->acting)
+        if (stands_by(lane))
                 keep_message(lane, message);
         else
                 publish(lane, lane->stepping, message);
@@ -552,8 +558,7 @@ static void trace(void *context, const struct assent_trace *t)
                 fail(c, ASSENT_E_SETTINGS, "lane %" PRId32 " of %s: %s", lane->number, c->inbox, why);
         if (lane->stepping < lane->emit_from)
                 return;
-        bool stands_by = c->standby && !lane->acting;
-        if (t->kind == ASSENT_T_DECIDED && !stands_by)
+        if (t->kind == ASSENT_T_DECIDED && !stands_by(lane))
                 assent_coordinator_decided(&c->watch, t);
         if (t->kind != ASSENT_T_ACCEPTED)
                 return;
@@ -565,7 +570,7 @@ static void trace(void *context, const struct assent_trace *t)
                      "lane %" PRId32 " of %s has %" PRIu64 " transactions in flight; raise assent.in_flight_max (now %" PRIu64
                      ") on every coordinator, or find out why participants do not answer",
                      lane->number, c->inbox, in_flight, c->in_flight_max);
-        else if (in_flight > c->in_flight_soft && !stands_by)
+        else if (in_flight > c->in_flight_soft && !stands_by(lane))
                 cancel_later(c, lane->number, &t->txn_id, "OVERLOAD", &c->watch.overload);
 }
 
@@ -811,7 +816,7 @@ static void commit_candidate(struct lane *lane, int64_t now, bool wait)
 static void checkpoint_lane(struct lane *lane, int64_t now)
 {
         struct assent_coordinator *c = lane->owner;
-        if (c->failed || (c->standby && !lane->acting)) /* what act could not publish is nobody's: N must stay below it */
+        if (c->failed || stands_by(lane)) /* what act could not publish is nobody's: N must stay below it */
                 return;
         bool moved = lane->next != lane->committed_next && lane->next > 0;
         bool idle = lane->committed_next >= 0 && now - lane->committed_ms >= c->checkpoint_idle_ms;
@@ -829,7 +834,7 @@ static void lane_revoked(void *context, int32_t number, bool lost)
         if (!lane->held)
                 return;
         lane->revoked_ms = assent_bus_monotonic_ms(c->bus);
-        if (!lost && !c->failed && !lane->proving && lane->next >= lane->emit_from && (!c->standby || lane->acting)) {
+        if (!lost && !c->failed && !lane->proving && lane->next >= lane->emit_from && !stands_by(lane)) {
                 bool pending = assent_tracker_low(&lane->sent, INT64_MAX) != INT64_MAX;
                 if (pending && !c->flush_failed)
                         c->flush_failed = assent_bus_flush(c->bus, FLUSH_MS) != ASSENT_OK;
@@ -863,7 +868,7 @@ static int64_t deadline_in(const struct lane *lane, int64_t now)
         if (lane->next < lane->emit_from || !assent_core_deadline(lane->core, &deadline))
                 return INT64_MAX;
         return deadline + 1 - assent_core_tau(lane->core) - (now - lane->last_record_ms) +
-               (lane->owner->standby && !lane->acting ? lane->owner->takeover_ms : 0);
+               (stands_by(lane) ? lane->owner->takeover_ms : 0);
 }
 
 /* An owner that lags must not time out what it has not read: the record in question may be the missing vote. */
@@ -969,7 +974,7 @@ static enum assent_err apply(struct lane *lane, const struct assent_record *reco
         if (record->offset >= lane->emit_from) {
                 const char *why = fault ? assent_decode_fault_name(fault) : assent_verdict_name(verdict);
                 int type = fault ? 0 : (int)message.type;
-                if (c->standby && !lane->acting)
+                if (stands_by(lane))
                         keep_refused(lane, record, type, verdict, why);
                 else
                         tell(lane, record, type, verdict, why);
@@ -1015,7 +1020,7 @@ static void show(struct assent_coordinator *c, int64_t now)
                 if (!lane->held)
                         continue;
                 bool ready = !lane->proving && lane->next >= lane->emit_from;
-                bool due = ready && (!c->standby || lane->acting);
+                bool due = ready && !stands_by(lane);
                 const struct assent_watched_lane seen = {.tau_ms = assent_core_tau(lane->core),
                                                          .heard_ms = lane->last_record_ms,
                                                          .committed = lane->committed_next > 0 ? lane->committed_next : 0,

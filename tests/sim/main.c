@@ -563,12 +563,12 @@ static void parse(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+        /* What one world gives back the next one takes: the kernel need not clear it again. */
+        mallopt(M_MMAP_THRESHOLD, 1 << 25);
+        mallopt(M_TRIM_THRESHOLD, 1 << 30);
         for (size_t i = 0; argc > 1 && i < sizeof programs / sizeof *programs; i++)
                 if (strcmp(argv[1], programs[i].name) == 0)
                         return programs[i].run(argc - 1, argv + 1);
         parse(argc, argv);
-        /* What one world gives back the next one takes: the kernel need not clear it again. */
-        mallopt(M_MMAP_THRESHOLD, 1 << 25);
-        mallopt(M_TRIM_THRESHOLD, 1 << 30);
         return arguments.seeds ? run_worlds() : tell_world();
 }

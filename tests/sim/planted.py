@@ -133,7 +133,7 @@ MISTAKES = [Mistake(*fields) for fields in (
     ("a standby forgets what was refused while it stood by", "R15, R19", "runtime/coordinator.c",
      "if (!keep(lane, &item)) tell(lane, record, type, verdict, why);", "(void)item;", "I18"),
     ("a standby commits while it stands by", "R19", "runtime/coordinator.c",
-     "if (c->failed || (c->standby && !lane->acting))", "if (c->failed)", "R12 I16 liveness"),
+     "if (c->failed || stands_by(lane))", "if (c->failed)", "R12 I16 liveness"),
     ("nothing is shed", "R16", "runtime/coordinator.c",
      'cancel_later(c, lane->number, &t->txn_id, "OVERLOAD", &c->watch.overload);', ";", "I17"),
     ("a refused decision is not sent again", "R18", "runtime/coordinator.c",
