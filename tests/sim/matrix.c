@@ -21,7 +21,8 @@
 #include "runtime/outbound.h"
 #include "sim.h"
 
-enum { TRANSACTIONS = 20, CLIENT = SIM_CLIENT, CONSUMER = SIM_ROLE_COUNT, ROLES, SHAPES = 5, REFUSED = 5, FORGET_MS = 1000 };
+enum { CLIENT = SIM_CLIENT, CONSUMER = SIM_ROLE_COUNT, STANDBY, ROLES };
+enum { TRANSACTIONS = 20, SHAPES = 8, REFUSED = 5, FORGET_MS = 1000 };
 
 #define GARBAGE_US  INT64_C(700000)
 #define CUT_US      INT64_C(2000000) /* longer than a PRE_COMMITTED branch waits */
@@ -40,20 +41,27 @@ static const char *const points[] = {
 };
 enum { POINTS = sizeof points / sizeof *points };
 
-static const char *const roles[ROLES] = {"coordinator", "participant", "client", "consumer"};
+static const char *const roles[ROLES] = {"coordinator", "participant", "client", "consumer", "standby"};
 
 static const struct shape {
         const char *name;
         enum assent_protocol protocol;
         enum assent_vote vote;
         uint8_t retries; /* of the second branch: so many that its deadline passes */
+        int standbys;    /* beside the coordinators (R19) */
 } shapes[SHAPES] = {
-        {"2PC commit", ASSENT_2PC, ASSENT_VOTE_YES, 0},    {"2PC abort by NO", ASSENT_2PC, ASSENT_VOTE_NO, 0},
-        {"2PC abort by time", ASSENT_2PC, ASSENT_VOTE_YES, 255}, {"3PC commit", ASSENT_3PC, ASSENT_VOTE_YES, 0},
-        {"3PC abort by NO", ASSENT_3PC, ASSENT_VOTE_NO, 0},
+        {"2PC commit", ASSENT_2PC, ASSENT_VOTE_YES, 0, 0},
+        {"2PC abort by NO", ASSENT_2PC, ASSENT_VOTE_NO, 0, 0},
+        {"2PC abort by time", ASSENT_2PC, ASSENT_VOTE_YES, 255, 0},
+        {"3PC commit", ASSENT_3PC, ASSENT_VOTE_YES, 0, 0},
+        {"3PC abort by NO", ASSENT_3PC, ASSENT_VOTE_NO, 0, 0},
+        {"3PC abort by time", ASSENT_3PC, ASSENT_VOTE_YES, 255, 0},
+        {"2PC commit, a standby", ASSENT_2PC, ASSENT_VOTE_YES, 0, 1},
+        {"3PC commit, a standby", ASSENT_3PC, ASSENT_VOTE_YES, 0, 1},
 };
 
-/* Where somebody dies. The second time it is whoever died first, in its next life, at its first passing. */
+/* Where somebody dies. The second time it is whoever died first, in its next life, or the standby, which may be acting for it:
+ * at the first passing after that death. */
 struct death {
         int point, role;
         unsigned passing;
@@ -67,7 +75,7 @@ static struct {
         unsigned deaths_count, died;
         struct sim_process *victim;
         unsigned passed[POINTS][ROLES]; /* up to the first death */
-        bool again[POINTS];             /* by the victim, after it */
+        bool again[POINTS][2];          /* after it: by the victim, by the standby */
         void (*judge)(const struct sim_log *log, int64_t offset, const struct sim_process *sender);
         bool on, stop, cut, alone;
         bool stopped[64]; /* once, by index of the process */
@@ -93,7 +101,9 @@ static int point_of(const char *name)
 
 static int role_of(const struct sim_process *process)
 {
-        return process == &matrix.consumer ? (int)CONSUMER : (int)process->role;
+        if (process == &matrix.consumer)
+                return CONSUMER;
+        return strncmp(process->name, "standby", 7) == 0 ? (int)STANDBY : (int)process->role;
 }
 
 static void at_point(struct sim_process *process, const char *name)
@@ -108,11 +118,11 @@ static void at_point(struct sim_process *process, const char *name)
                 if (!next || next->point != point || next->role != role || next->passing != passing)
                         return;
                 matrix.victim = process;
-        } else if (process != matrix.victim) {
+        } else if (process != matrix.victim && role != STANDBY) {
                 return;
         } else {
-                matrix.again[point] = true;
-                if (!next || next->point != point)
+                matrix.again[point][role == STANDBY] = true;
+                if (!next || next->point != point || next->role != role)
                         return;
         }
         matrix.died++;
@@ -492,6 +502,7 @@ static void open_world(const struct shape *shape, const struct death *deaths, un
                                             .clients = 1,
                                             .services = 2,
                                             .shards = 1,
+                                            .standbys = shape->standbys,
                                             .events = true,
                                             .work = 100000,
                                             .events_us = 500000,
@@ -572,13 +583,13 @@ static void tell(const struct shape *shape, const struct death *deaths, unsigned
 {
         printf("# %s %u: %s", points[deaths[0].point], run.cases, shape->name);
         for (unsigned i = 0; i < count; i++)
-                printf(", %s at %s%s", deaths[i].by == SIM_POWER_LOST ? "power lost" : "killed", points[deaths[i].point],
-                       i ? " again" : "");
-        printf(" (%s, passing %u): %s\n", roles[deaths[0].role], deaths[0].passing, verdict);
+                printf(", %s%s %s at %s", i ? "then " : "", roles[deaths[i].role],
+                       deaths[i].by == SIM_POWER_LOST ? "loses power" : "killed", points[deaths[i].point]);
+        printf(" (passing %u): %s\n", deaths[0].passing, verdict);
 }
 
-/* What the victim passes afterwards goes to `again`, unless NULL. */
-static void run_case(const struct shape *shape, const struct death *deaths, unsigned count, bool again[POINTS])
+/* What is passed afterwards goes to `again`, unless NULL. */
+static void run_case(const struct shape *shape, const struct death *deaths, unsigned count, bool again[POINTS][2])
 {
         run.cases++;
         if (run.only && run.only != run.cases && !again)
@@ -601,31 +612,36 @@ static void run_case(const struct shape *shape, const struct death *deaths, unsi
 /* One place to die first; then again, wherever it comes by. Of the ways to die each pair of points has one in each shape. */
 static void run_place(const struct shape *shape, const struct death *first, bool disk)
 {
-        bool again[POINTS];
+        bool again[POINTS][2];
         int turn = (int)(shape - shapes) + first->point;
         run_case(shape, first, 1, again);
         if (first->passing > 1 || (disk && (int)first->by != turn % 2))
                 return;
         for (int point = 0; point < POINTS; point++) {
                 enum sim_death by = disk && (turn / 2 + point) % 2 ? SIM_POWER_LOST : SIM_KILLED;
-                const struct death deaths[2] = {*first, {.point = point, .by = by}};
-                if (again[point])
-                        run_case(shape, deaths, 2, NULL);
+                for (int standby = 0; standby < 2; standby++) {
+                        const struct death second = {.point = point, .role = standby ? (int)STANDBY : first->role, .by = by};
+                        if (again[point][standby])
+                                run_case(shape, (const struct death[]){*first, second}, 2, NULL);
+                }
         }
 }
 
-/* Without a disk a power cut is a death like any other. */
+/* Without a disk a power cut is a death like any other; where nobody else can tell, a standby changes nothing. */
 static void run_point(int point, int role)
 {
         static const unsigned passings[] = {1, 2, 5};
         bool disk = role == SIM_PARTICIPANT || role == CONSUMER;
-        for (int s = 0; s < SHAPES; s++)
+        for (int s = 0; s < SHAPES; s++) {
+                if (shapes[s].standbys && role != SIM_COORDINATOR && role != STANDBY)
+                        continue;
                 for (size_t p = 0; p < sizeof passings / sizeof *passings; p++)
                         for (int by = SIM_KILLED; by <= (disk ? SIM_POWER_LOST : SIM_KILLED); by++) {
                                 const struct death first = {point, role, passings[p], (enum sim_death)by};
                                 if (run.passed[s][point][role] >= passings[p])
                                         run_place(&shapes[s], &first, disk);
                         }
+        }
 }
 
 /* What is passed when nobody dies; in this world too everything must be right. */
