@@ -341,7 +341,7 @@ stage_chaos() {
         run chaos doctored 120 tap tests/chaos/doctored.py
         mkdir -p "$logs"
         if timeout -k 10 400 tests/broker/kafka.sh install >"$logs/kafka-install.log" 2>&1 </dev/null; then
-                run chaos minute 400 tap tests/chaos/chaos.py
+                run chaos minute 480 tap tests/chaos/chaos.py
         else
                 tail -n 20 "$logs/kafka-install.log"
                 fail chaos 'no real Kafka to run it on (see kafka-install.log)'

@@ -123,6 +123,7 @@ struct assent_coordinator {
         int64_t checkpoint_ms, checkpoint_idle_ms;
         uint64_t in_flight_soft, in_flight_max;
         bool embedded, standby;
+        bool shared; /* its group has given out its lanes */
         int64_t takeover_ms;
         struct assent_codec *kept_codec; /* lends what was kept while the others are in use */
         struct service services[SERVICES_MAX], absent[ABSENT_MAX];
@@ -845,8 +846,10 @@ static void lane_revoked(void *context, int32_t number, bool lost)
                 }
         }
         lane->held = false;
-        if (lost)
+        if (lost) {
+                c->shared = false;
                 assent_watch_set(&c->watch.common.shared, 0);
+        }
         assent_log(ASSENT_LOG_INFO, "lane gone", ASSENT_INT("lane", number), ASSENT_INT("offset", lane->next),
                    ASSENT_INT("lost", lost));
 }
@@ -855,7 +858,7 @@ static void lane_revoked(void *context, int32_t number, bool lost)
 static void lanes_shared(void *context)
 {
         struct assent_coordinator *c = context;
-        assent_watch_set(&c->watch.common.shared, 1);
+        c->shared = true;
 }
 
 /* ---- ticks (R14) ---- */
@@ -1037,6 +1040,7 @@ static void show(struct assent_coordinator *c, int64_t now)
         assent_watch_set(&c->watch.acting, acting);
         assent_watch_set(&c->watch.refusals, c->refusals_count);
         assent_watch_end(&c->watch.common);
+        assent_watch_set(&c->watch.common.shared, c->shared); /* last: who has lanes to replay is not ready */
 }
 
 static enum assent_err housekeeping(struct assent_coordinator *c)

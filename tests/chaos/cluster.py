@@ -208,8 +208,8 @@ def move_leaders(server, moves):
             body += struct.pack(">ib%di" % len(replicas), lane, len(replicas) + 1, *replicas) + b"\0"
             plain += struct.pack(">i", lane)
         body += b"\0"
-    ask(server, 45, 0, body + b"\0", flexible=True)
-    ask(server, 43, 0, plain + struct.pack(">i", 5000))
+    ask(server, 45, 0, body + b"\0", flexible=True, seconds=15)
+    ask(server, 43, 0, plain + struct.pack(">i", 5000), seconds=15)
 
 
 def group_offsets(server, group, topic, lanes):

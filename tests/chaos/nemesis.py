@@ -14,7 +14,7 @@ KINDS = ("broker-kill", "broker-then-participant", "broker-then-coordinator", "b
 CUTS = ("cut-broker", "cut-brokers-one-way", "cut-service", "cut-service-one-way")
 OFTEN = ("broker-kill", "leader-move", "leader-move", "coordinator-kill", "participant-kill", "participant-kill")
 QUIET, PERIOD_S = 0.25, (3.0, 6.0)  # a quarter of all periods brings nothing new
-EXTRA_S = 60  # for the kinds of faults that have not had their turn
+EXTRA_S = 120  # for the kinds of faults that have not had their turn
 
 
 class Nemesis:

@@ -161,8 +161,9 @@ def no_more_files_or_memory_in_the_middle(p):
             process = p.coordinator_process if name == "coordinator" else p.services[name]
             check(process.popen.poll() not in FATAL, "%s ended with %s:\n%s" % (name, process.popen.poll(), process.text()))
             # (A library that gets no memory may abort, in words of its own.)
-            told = process.said("memory|files|alloc") or (which == resource.RLIMIT_AS and process.popen.poll() == -signal.SIGABRT)
-            check(process.popen.poll() is None or told, process.text())
+            status = process.popen.poll()  # before its words are looked at
+            told = process.said("memory|files|alloc") or (which == resource.RLIMIT_AS and status == -signal.SIGABRT)
+            check(status is None or told, process.text())
             process.kill()
         p.coordinator_process = p.coordinator()
         p.services["payment"] = p.participant("payment")

@@ -102,7 +102,7 @@ def a_schedule_that_is_not_kept_is_said_to_lag(p):
 def an_interrupted_load_tells_what_it_has(p):
     p.up()
     process = p.launch("assent-load", "--rate", "50", "--duration", "1m", "--json")
-    time.sleep(2.5)
+    until("three seconds of it", lambda: process.text().count("tx/s") >= 3)
     process.signal(signal.SIGINT)
     status = process.popen.wait(15)
     check(status in (0, 4), "exit status %d" % status)

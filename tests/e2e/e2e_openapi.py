@@ -49,7 +49,7 @@ def answers_are_as_described(p):
     p.up("payment", "inventory")
     shop = Service(p, wait_ms=1000).start()
     for number in range(3):
-        equal(shop.place("k%d" % number, order("nobody" if number else "alice")).status, 200 if number else 201, "an order")
+        equal(shop.place("k%d" % number, order("nobody" if number else "alice"), Prefer="wait=20").status, 200 if number else 201, "an order")
     config = os.path.join(p.folder, "schemathesis.toml")
     with open(config, "w") as file:
         file.write(CONFIG)

@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from orders import Events, Gone, Service, Watcher, order, settled
-from pipeline import SEAMS, check, equal, main, until
+from pipeline import PATIENT, SEAMS, check, equal, main, until
 
 SEED = int(os.environ.get("SEED", "1"))
 POSTS, KILLS = 1000, 12
@@ -343,7 +343,8 @@ def stream_or_none(shop, path):
 
 
 def dying_at_its_crash_points_it_charges_once(p):
-    shop = up(p, timeout_ms=8000).start()
+    p.settings.update(PATIENT)
+    shop = up(p, timeout_ms=15000).start()
     watcher = Watcher(shop)
     shop.process.stop()
     for number, point in enumerate(POINTS):
@@ -370,7 +371,8 @@ def dying_at_its_crash_points_it_charges_once(p):
 
 
 def killed_at_random_it_charges_once(p):
-    rng, shop = random.Random(SEED), up(p, timeout_ms=8000)
+    p.settings.update(PATIENT)
+    rng, shop = random.Random(SEED), up(p, timeout_ms=15000)
     shop.start()
     watcher, answers, over = Watcher(shop), {}, threading.Event()
 

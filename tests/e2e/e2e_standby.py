@@ -8,7 +8,7 @@ that the brokers refuse the standby's checkpoints."""
 import collections
 import signal
 
-from pipeline import EMBEDDED, LANES, SERVICES, branches, check, equal, main, until
+from pipeline import EMBEDDED, LANES, PATIENT, SERVICES, branches, check, equal, main, until
 
 PREPARED = 2
 SHAPES = [(protocol, end) for protocol in ("2pc", "3pc") for end in ("commit", "commit", "no", "silent", "nobody")]
@@ -18,7 +18,7 @@ INVENTORY = [["--branch", 'inventory:reserve:{"items":[{"sku":"%s","quantity":1}
 class World:
     def __init__(self, p, session_ms):
         # So long that nothing runs out while an owner goes: votes decide, but for the branch that has nobody.
-        p.settings.update(timeout_max_ms=20000, window_ms=45000, horizon_ms=120000)
+        p.settings.update(PATIENT)
         p.topics(*SERVICES, "silent")
         self.p, self.session_ms, self.begun = p, session_ms, {}
         self.owner = self.start_owner()

@@ -101,8 +101,12 @@ def rebalance_storm(p):
     for service in SERVICES:
         p.participant(service)
     load = Load(p, "2pc", 2000)
-    end, joins = time.monotonic() + float(os.environ.get("STORM_SECONDS") or 10), 0
-    while time.monotonic() < end:
+    began, joins, seconds = time.monotonic(), 0, float(os.environ.get("STORM_SECONDS") or 10)
+
+    def taken():
+        return len(re.findall('event="lane taken', settled.text()))
+
+    while time.monotonic() < began + seconds or (time.monotonic() < began + seconds + 60 and (joins <= 5 or taken() <= LANES)):
         load.keep_up()
         guest = p.launch("assent-coordinator", *SESSION)
         joins += 1
@@ -112,9 +116,8 @@ def rebalance_storm(p):
             check(guest.popen.wait(30) in (0, 128 + signal.SIGTERM, -signal.SIGTERM), guest.text())
         guest.kill()
     load.finish()
-    taken = len(re.findall('event="lane taken', settled.text()))
-    print("# SEED=%d: %d joins, %d lanes taken by the one that stayed, %d committed" % (SEED, joins, taken, load.committed))
-    check(joins > 5 and taken > LANES, "the group never changed: %d joins, %d lanes taken" % (joins, taken))
+    print("# SEED=%d: %d joins, %d lanes taken by the one that stayed, %d committed" % (SEED, joins, taken(), load.committed))
+    check(joins > 5 and taken() > LANES, "the group never changed: %d joins, %d lanes taken" % (joins, taken()))
     check(settled.popen.poll() is None, "the one that stayed ended:\n" + settled.text())
     check(load.committed > 1000, "%d committed" % load.committed)
     p.audit(wait="40s")

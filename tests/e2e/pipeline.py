@@ -26,6 +26,8 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 SERVICES = ("order", "payment", "inventory")
 # Short times, so that a deadline is worth waiting for: W > 2 * timeout_max + grace.
 TIMES = {"window_ms": 9000, "skew_ms": 1000, "timeout_max_ms": 4000, "grace_ms": 300, "horizon_ms": 20000}
+# Where a transaction must not end by its time, however slow the machine is: with --timeout, or a service's timeout_ms.
+PATIENT = {"timeout_max_ms": 20000, "window_ms": 45000, "horizon_ms": 120000}
 # A killed member holds its lanes for the session's length: the test broker allows a short one.
 SESSION = ["--set", "session.timeout.ms=1000", "--set", "heartbeat.interval.ms=250"]
 
@@ -250,7 +252,7 @@ def main(*tests):
         try:
             test(pipeline)
             print("ok %d - %s (%.1f s)" % (number, test.__name__, time.monotonic() - began), flush=True)
-        except (Failure, subprocess.SubprocessError, sqlite3.Error, OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, the next test runs and the logs are told
             failed += 1
             print("not ok %d - %s" % (number, test.__name__), flush=True)
             for process in pipeline.processes:

@@ -690,6 +690,8 @@ static void judge_stranger(struct check_log *log, int64_t offset, const struct a
 {
         char text[160];
         if (mark_of(log, offset)->foreign) {
+                if (!message)
+                        mark_of(log, offset)->verdict = ASSENT_V_MALFORMED;
                 if (message && message->type == ASSENT_COMMAND && log->topic >= 0)
                         judge_forged_command(log, offset, message);
                 return;
@@ -878,8 +880,7 @@ static void judge_refusal(const struct sim_process *process, int64_t number, int
                 return;
         struct check_mark *mark = mark_of(lane->inbox, offset);
         const char *mine = assent_verdict_name((enum assent_verdict)mark->verdict);
-        if (mark->verdict == ASSENT_V_CONFLICT)
-                sim_check_conflict_told(process, lane->inbox->lane, mark);
+        sim_check_refusal_told(process, lane->inbox->lane, mark);
         if (strcmp(mine, verdict) != 0)
                 sim_violation("I6", "%s: lane %" PRId64 ", offset %" PRId64 " is %s; by the rules it is %s", process->name,
                               number, offset, verdict, mine);
@@ -928,6 +929,9 @@ static void on_logged(const struct sim_process *process, enum assent_log_level l
                 sim_violation("I6", "%s takes a lane over without proof", process->name);
         } else if (strcmp(event, "record refused") == 0) {
                 judge_refusal(process, lane->value.integer, offset->value.integer, verdict->value.text);
+        } else if (strcmp(event, "record dead-lettered") == 0 && process->role != SIM_CLIENT) {
+                int topic = process->role == SIM_COORDINATOR ? CHECK_INBOX : (int)sim_service_of(process);
+                mark_of(sim_check_log(topic, (int)lane->value.integer), offset->value.integer)->copied = true;
         } else if (strcmp(event, "command not applied as it came") == 0) {
                 not_applied(process, txn, verdict->value.text, lane->value.integer, offset->value.integer);
         }

@@ -31,8 +31,9 @@ struct check_mark {
         uint64_t digest;   /* the inbox: the state after it, and R12's hold then */
         int64_t hold_ms;
         uint32_t emission; /* commands and outcomes: which one it is, from 1 on */
-        uint8_t verdict;   /* the inbox */
-        bool told;         /* … a CONFLICT: a coordinator has said so */
+        uint8_t verdict;   /* the inbox; commands: whether MALFORMED */
+        bool told;         /* the inbox: a coordinator has said that it is refused */
+        bool copied;       /* … whoever read it, that it goes to the dead letters */
         bool foreign;
 };
 
@@ -187,8 +188,8 @@ void sim_check_frozen_told(const struct assent_uuid *txn_id, unsigned branch);
 void sim_check_frozen_row(const struct assent_uuid *txn_id, unsigned branch, const char *name, int64_t since_us);
 void sim_check_alarms_audit(const struct check_log *commands, bool quiet);
 /* The same of coordinators, about a record of the inbox. */
-void sim_check_conflict_told(const struct sim_process *coordinator, int lane, struct check_mark *mark);
-void sim_check_conflicts_audit(const struct check_log *inbox);
+void sim_check_refusal_told(const struct sim_process *coordinator, int lane, struct check_mark *mark);
+void sim_check_refusals_audit(const struct check_log *inbox);
 void sim_check_alarms_close(void);
 /* I7: a reader of that group takes a lane, and gives it back. */
 void sim_check_taken(const struct sim_process *process, const struct sim_log *log, const char *group, int64_t start,

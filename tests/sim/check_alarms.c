@@ -1,5 +1,5 @@
-/* check_alarms.c: what must be said aloud, each time that it happens (I18): a known message with other contents (R2, P3), a
- * branch that is frozen (P8), a tombstone (P6). See check.h. */
+/* check_alarms.c: what must be said aloud, each time that it happens (I18): a record that is refused (R15), a known message
+ * with other contents (R2, P3), a branch that is frozen (P8), a tombstone (P6). See check.h. */
 #include "check.h"
 
 #include <inttypes.h>
@@ -40,9 +40,9 @@ static struct {
         struct said *said;
         size_t alarms_count, said_count;
         struct lines lines[sizeof sim_processes / sizeof *sim_processes][ASSENT_PV_COUNT];
-        struct lines refusals[sizeof sim_processes / sizeof *sim_processes][LANES_MAX]; /* CONFLICT alone */
+        struct lines refusals[sizeof sim_processes / sizeof *sim_processes][LANES_MAX][ASSENT_VERDICT_COUNT];
         /* A process of the service, an owner of the lane may have had more to say. */
-        bool flooded[SIM_SERVICES_MAX][ASSENT_PV_COUNT], lane_flooded[LANES_MAX];
+        bool flooded[SIM_SERVICES_MAX][ASSENT_PV_COUNT], lane_flooded[LANES_MAX][ASSENT_VERDICT_COUNT];
 } judge;
 
 static bool floods(const struct sim_process *process, struct lines *lines)
@@ -154,8 +154,23 @@ void sim_check_frozen_row(const struct assent_uuid *txn_id, unsigned branch, con
                               since_us > 0 ? " since its process started" : "");
 }
 
+/* Dead letters are told one by one, however many they are. */
+static bool must_be_copied(uint8_t verdict)
+{
+        return verdict == ASSENT_V_MALFORMED || verdict == ASSENT_V_FORGED || verdict == ASSENT_V_FOREIGN;
+}
+
+static void audit_copies(const struct check_log *log, int64_t end)
+{
+        for (int64_t offset = log->log->low; offset < end && offset < log->marks_max; offset++)
+                if (must_be_copied(log->marks[offset].verdict) && !log->marks[offset].copied)
+                        sim_violation("I18", "%s/%d, offset %" PRId64 ": it is no message, and not dead-lettered",
+                                      log->log->topic, log->lane, offset);
+}
+
 void sim_check_alarms_audit(const struct check_log *commands, bool quiet)
 {
+        audit_copies(commands, commands->position);
         for (size_t i = 0; i < judge.alarms_count && !sim_violated(); i++) {
                 const struct alarm *alarm = &judge.alarms[i];
                 const struct check_txn *txn = sim_check_txn(&alarm->txn_id);
@@ -174,19 +189,29 @@ void sim_check_alarms_audit(const struct check_log *commands, bool quiet)
         }
 }
 
-void sim_check_conflict_told(const struct sim_process *coordinator, int lane, struct check_mark *mark)
+void sim_check_refusal_told(const struct sim_process *coordinator, int lane, struct check_mark *mark)
 {
         mark->told = true;
-        judge.lane_flooded[lane] |= floods(coordinator, &judge.refusals[coordinator->index][lane]);
+        struct lines *lines = &judge.refusals[coordinator->index][lane][mark->verdict];
+        judge.lane_flooded[lane][mark->verdict] |= floods(coordinator, lines);
 }
 
-void sim_check_conflicts_audit(const struct check_log *inbox)
+static bool must_be_told(uint8_t verdict)
 {
-        for (int64_t offset = 0; offset < inbox->finished && offset < inbox->marks_max; offset++)
-                if (inbox->marks[offset].verdict == ASSENT_V_CONFLICT && !inbox->marks[offset].told &&
-                    !judge.lane_flooded[inbox->lane])
-                        sim_violation("I18", "lane %d, offset %" PRId64 " is a CONFLICT, and nobody has said so", inbox->lane,
-                                      offset);
+        return must_be_copied(verdict) || verdict == ASSENT_V_CONFLICT || verdict == ASSENT_V_MISROUTED ||
+               verdict == ASSENT_V_STALE || verdict == ASSENT_V_FUTURE || verdict == ASSENT_V_LIMIT ||
+               verdict == ASSENT_V_NO_SETTINGS;
+}
+
+void sim_check_refusals_audit(const struct check_log *inbox)
+{
+        for (int64_t offset = 0; offset < inbox->finished && offset < inbox->marks_max; offset++) {
+                uint8_t verdict = inbox->marks[offset].verdict;
+                if (must_be_told(verdict) && !inbox->marks[offset].told && !judge.lane_flooded[inbox->lane][verdict])
+                        sim_violation("I18", "lane %d, offset %" PRId64 " is %s, and nobody has said so", inbox->lane, offset,
+                                      assent_verdict_name((enum assent_verdict)verdict));
+        }
+        audit_copies(inbox, inbox->finished);
 }
 
 void sim_check_alarms_close(void)
