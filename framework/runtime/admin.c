@@ -626,7 +626,7 @@ struct tailing {
         struct assent_buffer text;
         uint64_t count;
         int lanes_left; /* whose end is not reached */
-        int64_t starts[ASSENT_LANES_MAX], ends[ASSENT_LANES_MAX];
+        int64_t starts[ASSENT_LANES_MAX], ends[ASSENT_LANES_MAX]; /* 0: reached */
 };
 
 static enum assent_err tail_from(void *context, int32_t lane, const struct assent_committed *committed, int64_t *start)
@@ -675,8 +675,8 @@ static enum assent_err find_ends(struct tailing *tailing, const int32_t *lanes, 
                                     "lane %d of %s holds the offsets %" PRId64 " to %" PRId64 ", not %" PRId64, lane,
                                     tailing->topic, low, high, from);
                 tailing->starts[lane] = from;
-                tailing->ends[lane] = tail->follow ? INT64_MAX : high;
-                tailing->lanes_left += from < tailing->ends[lane];
+                tailing->ends[lane] = tail->follow ? INT64_MAX : from < high ? high : 0;
+                tailing->lanes_left += tailing->ends[lane] != 0;
         }
         return ASSENT_OK;
 }
@@ -714,6 +714,18 @@ static enum assent_err tail_record(struct tailing *tailing, const struct assent_
         return ASSENT_OK;
 }
 
+/* Whether the record is to be shown. More may come behind a lane's end, which is reached once. */
+static bool tail_shows(struct tailing *tailing, const struct assent_record *record)
+{
+        int64_t *end = &tailing->ends[record->lane];
+        bool shows = record->offset < *end;
+        if (*end != 0 && record->offset + 1 >= *end) {
+                *end = 0;
+                tailing->lanes_left--;
+        }
+        return shows;
+}
+
 /* False: over. */
 static bool tail_goes_on(const struct tailing *tailing)
 {
@@ -737,13 +749,10 @@ static enum assent_err tail_lanes(struct tailing *tailing, struct assent_bus_con
                 else if (!tailing->tail->follow && now_ms - heard_ms > QUIET_MS)
                         break;
                 for (size_t i = 0; i < count && tail_goes_on(tailing); i++) {
-                        const int64_t end = tailing->ends[records[i].lane];
-                        if (records[i].offset < end && (err = tail_record(tailing, &records[i])) != ASSENT_OK)
+                        if (tail_shows(tailing, &records[i]) && (err = tail_record(tailing, &records[i])) != ASSENT_OK)
                                 return err;
-                        if (records[i].offset + 1 >= end) {
-                                tailing->lanes_left--;
+                        if (tailing->ends[records[i].lane] == 0)
                                 assent_bus_pause(bus, consumer, records[i].lane, true);
-                        }
                 }
         }
         return ASSENT_OK;

@@ -35,6 +35,7 @@ SHAPES = ("2pc commit", "2pc no", "2pc timeout", "3pc commit", "3pc no", "3pc ti
 # Who dies there: the points of intake.c are the participant's and the idempotent consumer's; the rest say so.
 PARKING = {"participant_after_park", "participant_after_unpark", "participant_mark_cleared"}
 DOUBT = {"participant_before_inquire", "participant_after_inquire", "participant_before_decision"}
+DOUBTFUL = (1, 2, 3)  # states of a branch: parked, prepared, pre-committed
 AT_END = {"participant_draining", "coordinator_before_last_checkpoint"}
 # How often a point is passed at least; others are passed five times and more.
 ONCE = PARKING | DOUBT | AT_END | {"store_created", "participant_after_identity", "participant_reopened", "client_queued",
@@ -154,8 +155,10 @@ def drive(p, case, point, victim):
             p.send("inbox" if case.victim == "coordinator" else "payment.commands", p.number % LANES, b"garbage")
         if point in AT_END and p.number % 5 == 0:
             victim.wait_ready()
-            until("it has replayed", lambda: victim.popen.poll() is not None or
-                  victim.text().count("takeover proved") >= victim.text().count("lane taken, replaying"))
+            txn = p.txn()
+            begin(p, case, p.number, "--txn", txn)
+            until("it has decided something",
+                  lambda: victim.popen.poll() is not None or p.state("order", txn) not in (None, *DOUBTFUL))
             victim.signal(signal.SIGTERM)
             until("it ends", lambda: victim.popen.poll() is not None)
         if point == "consumer_forgetting":

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """The pipeline as its users see it: commits, refusals, repeats, 3PC, and deaths in the middle."""
-import datetime
 import json
 import re
 import signal
@@ -140,20 +139,18 @@ def a_takeover_begins_behind_what_the_window_has_closed(p):
     old = p.txn()
     equal(p.begin("--txn", old, *branches("o-old", 10, 1))[0], 0, "begin")
 
-    def inbox():
-        return [(r["lane"], datetime.datetime.fromisoformat(r["time"].replace("Z", "+00:00")), r["message"].get("txn_id"))
-                for r in p.tail("inbox")]
-    lane, begun, _ = next(record for record in inbox() if record[2] == old)
-
-    def closed():
-        """Log time moves with a lane's own records only: one must have come after the window."""
-        return max((at - begun).total_seconds() for where, at, _ in inbox() if where == lane) > 10
-
-    number = 0
-    while number == 0 or number % 8 or not closed():
-        number += 1
-        equal(p.begin("--no-wait", *branches("o-%d" % number, 10, 1))[0], 0, "begin")
-    time.sleep(0.5)
+    def one_in_each_lane(number):
+        """Log time moves with a lane's own records only."""
+        lanes = set()
+        while len(lanes) < LANES:
+            txn = p.txn()
+            if p.lane(txn) not in lanes:
+                lanes.add(p.lane(txn))
+                equal(p.begin("--txn", txn, *branches("o-%d.%d" % (number, len(lanes)), 10, 1))[0], 0, "begin")
+    one_in_each_lane(1)
+    time.sleep(10)  # longer than window and skew
+    one_in_each_lane(2)
+    time.sleep(1)  # checkpoints
     p.coordinator_process.kill()
     status, out, err = p.begin("--txn", old, "--no-wait", *branches("o-old", 10, 1))
     successor = p.coordinator()
@@ -167,6 +164,21 @@ def a_takeover_begins_behind_what_the_window_has_closed(p):
     equal(p.query("payment", "SELECT count(*) FROM ledger WHERE txn_id = ?", uuid.UUID(old).bytes), [(1,)], "one effect")
     until("the copy is refused", lambda: [r for r in p.tail("outcomes") if r["message"]["txn_id"] == old and
                                           r["message"].get("reason") == "STALE"])
+
+
+def a_tail_is_whole_while_others_write(p):
+    p.up()
+    txns = [p.txn() for _ in range(3 * LANES)]
+    for number, txn in enumerate(txns):
+        equal(p.begin("--txn", txn, "--no-wait", *branches("o-%d" % number, 10, 1))[0], 0, "begin")
+    load = p.launch("assent-load", "--rate", "2000", "--duration", "10s", "--in-flight", "2000", "--quiet")
+    began = time.monotonic()
+    while time.monotonic() < began + 5:
+        told = {record["message"].get("txn_id") for record in p.tail("inbox")}
+        equal(set(txns) - told, set(), "what was there is told")
+    load.signal(signal.SIGINT)
+    load.popen.wait(30)
+    p.audit(wait="60s")
 
 
 def a_drain_ends_cleanly_and_a_restart_finds_nothing_to_do(p):
@@ -188,5 +200,5 @@ main(an_order_commits_everywhere, a_refusal_aborts_everywhere_and_its_reason_rea
      the_same_transaction_twice_has_one_effect, three_phases_commit_and_are_told,
      a_participant_killed_between_vote_and_decision_finishes, without_a_coordinator_the_lane_decides,
      votes_missing_without_a_coordinator_abort, a_takeover_replays_and_proves_itself,
-     a_takeover_begins_behind_what_the_window_has_closed,
+     a_takeover_begins_behind_what_the_window_has_closed, a_tail_is_whole_while_others_write,
      a_drain_ends_cleanly_and_a_restart_finds_nothing_to_do)

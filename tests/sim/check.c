@@ -799,6 +799,7 @@ static void judge_checkpoint(int number, int64_t offset, struct assent_bytes met
                 sim_violation("I6", "lane %d: a checkpoint's state at %" PRId64 " has digest %016" PRIx64
                               "; the lane's has %016" PRIx64, number, checkpoint.next, checkpoint.digest, at->digest);
         sim_check_published(lane, checkpoint.next);
+        sim_check_refusals(lane, checkpoint.next);
 }
 
 /* P2: what lies below the cursor is answered. Handlers that ask for RETRY have their messages parked meanwhile, and the answer

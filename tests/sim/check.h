@@ -70,7 +70,7 @@ struct check_source {
 struct check_lane {
         struct model *model;
         struct check_log *inbox;
-        int64_t next;
+        int64_t next, told; /* refusals below `told` are known to have been told (R15) */
         bool lost; /* acknowledged records are gone: what it says now is nobody's fault */
         struct check_source *sources;
         size_t sources_count, sources_max, published; /* those below are known to stand in their topics (R12) */
@@ -189,7 +189,7 @@ void sim_check_frozen_row(const struct assent_uuid *txn_id, unsigned branch, con
 void sim_check_alarms_audit(const struct check_log *commands, bool quiet);
 /* The same of coordinators, about a record of the inbox. */
 void sim_check_refusal_told(const struct sim_process *coordinator, int lane, struct check_mark *mark);
-void sim_check_refusals_audit(const struct check_log *inbox);
+void sim_check_refusals(struct check_lane *lane, int64_t end);
 void sim_check_alarms_close(void);
 /* I7: a reader of that group takes a lane, and gives it back. */
 void sim_check_taken(const struct sim_process *process, const struct sim_log *log, const char *group, int64_t start,

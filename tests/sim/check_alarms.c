@@ -160,17 +160,17 @@ static bool must_be_copied(uint8_t verdict)
         return verdict == ASSENT_V_MALFORMED || verdict == ASSENT_V_FORGED || verdict == ASSENT_V_FOREIGN;
 }
 
-static void audit_copies(const struct check_log *log, int64_t end)
+static void check_copy(const struct check_log *log, int64_t offset)
 {
-        for (int64_t offset = log->log->low; offset < end && offset < log->marks_max; offset++)
-                if (must_be_copied(log->marks[offset].verdict) && !log->marks[offset].copied)
-                        sim_violation("I18", "%s/%d, offset %" PRId64 ": it is no message, and not dead-lettered",
-                                      log->log->topic, log->lane, offset);
+        if (must_be_copied(log->marks[offset].verdict) && !log->marks[offset].copied)
+                sim_violation("I18", "%s/%d, offset %" PRId64 ": it is no message, and not dead-lettered", log->log->topic,
+                              log->lane, offset);
 }
 
 void sim_check_alarms_audit(const struct check_log *commands, bool quiet)
 {
-        audit_copies(commands, commands->position);
+        for (int64_t offset = commands->log->low; offset < commands->position && offset < commands->marks_max; offset++)
+                check_copy(commands, offset);
         for (size_t i = 0; i < judge.alarms_count && !sim_violated(); i++) {
                 const struct alarm *alarm = &judge.alarms[i];
                 const struct check_txn *txn = sim_check_txn(&alarm->txn_id);
@@ -203,15 +203,17 @@ static bool must_be_told(uint8_t verdict)
                verdict == ASSENT_V_NO_SETTINGS;
 }
 
-void sim_check_refusals_audit(const struct check_log *inbox)
+/* Whoever said that the lane is done below `end` has said what it refused there. */
+void sim_check_refusals(struct check_lane *lane, int64_t end)
 {
-        for (int64_t offset = 0; offset < inbox->finished && offset < inbox->marks_max; offset++) {
-                uint8_t verdict = inbox->marks[offset].verdict;
-                if (must_be_told(verdict) && !inbox->marks[offset].told && !judge.lane_flooded[inbox->lane][verdict])
-                        sim_violation("I18", "lane %d, offset %" PRId64 " is %s, and nobody has said so", inbox->lane, offset,
-                                      assent_verdict_name((enum assent_verdict)verdict));
+        const struct check_log *inbox = lane->inbox;
+        for (; lane->told < end && !sim_violated(); lane->told++) {
+                const struct check_mark *mark = &inbox->marks[lane->told];
+                if (must_be_told(mark->verdict) && !mark->told && !judge.lane_flooded[inbox->lane][mark->verdict])
+                        sim_violation("I18", "lane %d, offset %" PRId64 " is %s, and nobody has said so", inbox->lane,
+                                      lane->told, assent_verdict_name((enum assent_verdict)mark->verdict));
+                check_copy(inbox, lane->told);
         }
-        audit_copies(inbox, inbox->finished);
 }
 
 void sim_check_alarms_close(void)

@@ -421,7 +421,6 @@ void sim_check_audit(void)
                 if (sim_judge.lanes[i].lost)
                         return;
                 sim_check_published(&sim_judge.lanes[i], sim_judge.lanes[i].inbox->finished);
-                sim_check_refusals_audit(sim_judge.lanes[i].inbox);
         }
         for (int i = 0, number = 0; i < sim_processes_count && !sim_violated(); i++) {
                 if (sim_processes[i]->role != SIM_PARTICIPANT || !sim_processes[i]->disk)

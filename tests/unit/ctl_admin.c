@@ -217,6 +217,27 @@ Test(ctl_admin, tail_marks_a_forged_id)
         cr_assert_not_null(strstr(lines[1], "\"forged\":true"));
 }
 
+/* Others write meanwhile: what comes behind one lane's end must not end another. */
+Test(ctl_admin, tail_ends_each_lane_once)
+{
+        static const struct {
+                int32_t lane;
+                int64_t offset;
+                bool shown;
+                int left;
+        } read[] = {{0, 0, true, 2}, {2, 5, false, 2}, {0, 1, true, 1}, {0, 2, false, 1}, {0, 3, false, 1},
+                    {2, 6, false, 1}, {1, 0, true, 1}, {1, 2, false, 0}, {1, 3, false, 0}};
+        struct tailing *tailing = calloc(1, sizeof *tailing);
+        tailing->lanes_left = 2;
+        tailing->ends[0] = tailing->ends[1] = 2; /* lane 2 was at its end from the start; offset 1 of lane 1 is a marker */
+        for (size_t i = 0; i < sizeof read / sizeof *read; i++) {
+                const struct assent_record record = {.lane = read[i].lane, .offset = read[i].offset};
+                cr_assert_eq(tail_shows(tailing, &record), read[i].shown, "record %zu", i);
+                cr_assert_eq(tailing->lanes_left, read[i].left, "record %zu", i);
+        }
+        free(tailing);
+}
+
 Test(ctl_admin, tail_keeps_to_its_count_and_its_start)
 {
         struct assent_tail options = ASSENT_TAIL_INIT;
