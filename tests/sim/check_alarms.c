@@ -32,7 +32,7 @@ struct said {
 /* A process's lines of one verdict: it says so many, and no more until the second is over. */
 struct lines {
         unsigned life, count;
-        int64_t since_us;
+        int64_t since_ms; /* as the process counts, for whom 999.9 ms may be 1000 */
 };
 
 static struct {
@@ -47,8 +47,8 @@ static struct {
 
 static bool floods(const struct sim_process *process, struct lines *lines)
 {
-        if (lines->life != process->lives || sim_now_us() - lines->since_us >= 1000000)
-                *lines = (struct lines){.life = process->lives, .since_us = sim_now_us()};
+        if (lines->life != process->lives || sim_now_ms() - lines->since_ms >= 1000)
+                *lines = (struct lines){.life = process->lives, .since_ms = sim_now_ms()};
         return ++lines->count >= LINES_MAX;
 }
 
